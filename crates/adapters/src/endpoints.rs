@@ -1,0 +1,270 @@
+//! POSTs to customers' endpoints over HTTP/1.1: guarded addresses, one clock, a capped answer,
+//! no redirects, no proxies. Whether and when to post is the engine's question, not ours.
+
+mod connection;
+mod pool;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chathook_domain::address::OpenNetworks;
+use chathook_domain::outcome::{Answer, Failure, Outcome};
+use chathook_engine::ports::endpoints::{Endpoints, Exchange, Phases, Post};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::{HOST, RETRY_AFTER};
+use hyper::{Method, Request, Response};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+
+use self::connection::{Connection, Stream, connect, describe, secure};
+use self::pool::{Origin, Pool};
+use crate::address_guard::AddressGuard;
+use crate::resolver::{Resolver, SystemResolver};
+
+/// What the operator decides about calls to endpoints.
+#[derive(Debug, Clone, Default)]
+pub struct HttpEndpointsConfig {
+    pub open_networks: OpenNetworks,
+    /// Plain `http` into `open_networks`; never elsewhere.
+    pub allow_http: bool,
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    pub use_system_roots: bool,
+}
+
+/// Endpoints reached over the network. Needs a tokio runtime when it posts.
+pub struct HttpEndpoints {
+    guard: AddressGuard,
+    tls: TlsConnector,
+    pool: Pool,
+}
+
+impl HttpEndpoints {
+    /// Resolves names as the operating system does.
+    ///
+    /// # Errors
+    /// A sentence: the root certificates could not be had.
+    pub fn new(config: HttpEndpointsConfig) -> Result<Self, String> {
+        Self::with_resolver(config, Arc::new(SystemResolver::new()))
+    }
+
+    /// Resolves names by the given resolver; its answers are judged all the same.
+    ///
+    /// # Errors
+    /// A sentence: the root certificates could not be had.
+    pub fn with_resolver(
+        config: HttpEndpointsConfig,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, String> {
+        let tls = TlsConnector::from(Arc::new(tls_config(&config)?));
+        let guard = AddressGuard::new(config.open_networks, config.allow_http, resolver);
+        Ok(Self {
+            guard,
+            tls,
+            pool: Pool::default(),
+        })
+    }
+
+    async fn exchange(&self, post: &Post, trace: &mut Trace) -> Result<Answer, Failure> {
+        let request = request_of(post)?;
+        let origin = Origin::of(&post.url);
+        if let Some(mut kept) = self.pool.take(&origin)
+            && kept.is_ready().await
+        {
+            trace.begin_on(&kept);
+            match send(&mut kept, request.clone(), trace).await {
+                Ok(response) => return self.finish(post, origin, kept, response).await,
+                // It ended in silence, so this says nothing about the endpoint: once more, on
+                // a new connection. A repeated request is no harm, deliveries carry their id.
+                Err(_) if kept.first_byte_at().is_none() => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        let mut fresh = self.open(post, trace).await?;
+        trace.begin_on(&fresh);
+        let response = send(&mut fresh, request, trace).await?;
+        self.finish(post, origin, fresh, response).await
+    }
+
+    /// A new connection: the name is resolved once, and only checked addresses are tried.
+    async fn open(&self, post: &Post, trace: &mut Trace) -> Result<Connection, Failure> {
+        trace.is_connecting = true;
+        let began = Instant::now();
+        let deadline = began + post.connect_timeout;
+        let resolved = timeout_at(deadline, self.guard.callable_addresses(&post.url)).await;
+        trace.phases.resolve_us = Some(micros(began.elapsed()));
+        let no_answer = "no answer within the connect clock";
+        let addresses = resolved.map_err(|_| Failure::NameNotResolved(no_answer.to_owned()))??;
+
+        let began = Instant::now();
+        let connected = connect(&addresses, deadline).await;
+        trace.phases.connect_us = Some(micros(began.elapsed()));
+        trace.is_connecting = false;
+        let (stream, address) = connected?;
+        trace.address = Some(address.to_string());
+
+        let stream: Stream = if post.url.is_https() {
+            let began = Instant::now();
+            let secured = secure(&self.tls, &post.url, stream).await;
+            trace.phases.tls_us = Some(micros(began.elapsed()));
+            secured?
+        } else {
+            Box::new(stream)
+        };
+        Connection::start(stream, address).await
+    }
+
+    /// Reads the answer, and keeps the connection if the answer was read to its end.
+    async fn finish(
+        &self,
+        post: &Post,
+        origin: Origin,
+        connection: Connection,
+        response: Response<Incoming>,
+    ) -> Result<Answer, Failure> {
+        let status = response.status().as_u16();
+        let retry_after_s = retry_after_s(&response);
+        let (body, is_cut) = read_body(response.into_body(), post.answer_bytes_max).await?;
+        if !is_cut {
+            self.pool.put(origin, connection, post.idle_connections_max);
+        }
+        Ok(Answer {
+            status,
+            retry_after_s,
+            body,
+            is_cut,
+        })
+    }
+}
+
+#[async_trait]
+impl Endpoints for HttpEndpoints {
+    async fn post(&self, post: Post) -> Exchange {
+        let began = Instant::now();
+        let mut trace = Trace::default();
+        let result = match timeout(post.timeout, self.exchange(&post, &mut trace)).await {
+            Ok(result) => result,
+            // The connect clock may be the longer one; what did not happen is the same.
+            Err(_) if trace.is_connecting => Err(Failure::ConnectTimeout),
+            Err(_) => Err(Failure::Timeout),
+        };
+        trace.phases.total_us = micros(began.elapsed());
+        let outcome = result.map_or_else(Outcome::Failed, Outcome::Answered);
+        Exchange {
+            outcome,
+            phases: trace.phases,
+            address: trace.address,
+        }
+    }
+}
+
+/// What is known of a request so far; outlives the request when the clock ends it.
+#[derive(Default)]
+struct Trace {
+    phases: Phases,
+    address: Option<String>,
+    is_connecting: bool,
+}
+
+impl Trace {
+    fn begin_on(&mut self, connection: &Connection) {
+        self.address = Some(connection.address().to_string());
+    }
+}
+
+/// Sends the request; the first byte's time counts from here.
+async fn send(
+    connection: &mut Connection,
+    request: Request<Full<Bytes>>,
+    trace: &mut Trace,
+) -> Result<Response<Incoming>, Failure> {
+    let began = Instant::now();
+    let sent = connection.send(request).await;
+    let first_byte_at = connection.first_byte_at();
+    trace.phases.first_byte_us = first_byte_at.map(|at| micros(at.duration_since(began)));
+    sent.map_err(|error| Failure::Broken(describe(&error)))
+}
+
+/// The body up to `bytes_max`, and whether there was more. The rest is never read.
+async fn read_body(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8>, bool), Failure> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::Broken(describe(&error)))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let room = bytes_max - bytes.len();
+        bytes.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return Ok((bytes, true));
+        }
+    }
+    Ok((bytes, false))
+}
+
+fn request_of(post: &Post) -> Result<Request<Full<Bytes>>, Failure> {
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(post.url.request_target())
+        .header(HOST, post.url.authority());
+    for (name, value) in &post.headers {
+        request = request.header(*name, value.as_str());
+    }
+    let body = Full::new(Bytes::from_owner(Body(Arc::clone(&post.body))));
+    // The URL and the headers were parsed at the door: a mistake here is ours.
+    request.body(body).map_err(|_| Failure::Internal)
+}
+
+/// Lends the text of a post to the request without a copy.
+struct Body(Arc<str>);
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn retry_after_s<B>(response: &Response<B>) -> Option<u64> {
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    // `parse` alone would also take a leading plus.
+    value
+        .bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| value.parse().ok())
+        .flatten()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn tls_config(config: &HttpEndpointsConfig) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    for root in &config.extra_roots {
+        let added = roots.add(root.clone());
+        added.map_err(|error| format!("an extra root certificate is unusable: {error}"))?;
+    }
+    if config.use_system_roots {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            let why = found
+                .errors
+                .first()
+                .map_or_else(String::new, |error| format!(": {error}"));
+            return Err(format!("this system has no root certificates{why}"));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}

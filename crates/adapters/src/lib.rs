@@ -1,0 +1,5 @@
+//! How the world answers chathook: implementations of the engine's ports.
+
+pub mod address_guard;
+pub mod endpoints;
+pub mod resolver;

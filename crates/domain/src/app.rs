@@ -1,0 +1,152 @@
+//! A tenant, its settings and its API keys.
+
+use serde_json::{Value, json};
+
+use crate::fields::Fields;
+use crate::ids::{AppId, Time};
+use crate::refusal::{Code, Refusal};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    pub id: AppId,
+    pub name: String,
+    /// `us`, `eu` or `in`: carried in payloads only.
+    pub region: String,
+    pub settings: Settings,
+    pub created_at: Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What all `before_message` webhooks of one message may take together: 100 to 5,000.
+    pub before_message_budget_ms: i64,
+    /// Ask `before_message` for edits too.
+    pub before_message_on_edit: bool,
+    /// Tell `after_message` of edits and deletions, as action messages.
+    pub edits_through_after_message: bool,
+    /// Origins whose pages may call REST and open sockets; `*` is any.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            before_message_budget_ms: 2_000,
+            before_message_on_edit: false,
+            edits_through_after_message: true,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "beforeMessageBudgetMs": self.before_message_budget_ms,
+            "beforeMessageOnEdit": self.before_message_on_edit,
+            "editsThroughAfterMessage": self.edits_through_after_message,
+            "allowedOrigins": self.allowed_origins,
+        })
+    }
+
+    /// These settings with those named in `body` changed. A name that is none of ours is refused.
+    pub fn changed_by(&self, body: &Value) -> Result<Self, Refusal> {
+        let fields = Fields::of(body)?;
+        let known = self.to_json();
+        if let Some(stranger) = fields.map().keys().find(|k| known.get(k.as_str()).is_none()) {
+            return Err(Refusal::field(Code::BadRequest, stranger, "is not a setting"));
+        }
+        let mut changed = self.clone();
+        if let Some(ms) = fields.number("beforeMessageBudgetMs", 100, 5_000)? {
+            changed.before_message_budget_ms = ms;
+        }
+        if let Some(flag) = fields.flag("beforeMessageOnEdit")? {
+            changed.before_message_on_edit = flag;
+        }
+        if let Some(flag) = fields.flag("editsThroughAfterMessage")? {
+            changed.edits_through_after_message = flag;
+        }
+        if let Some(origins) = fields.texts("allowedOrigins", 100, 255)? {
+            changed.allowed_origins = origins;
+        }
+        Ok(changed)
+    }
+
+    #[must_use]
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.allowed_origins.iter().any(|o| o == "*" || o.eq_ignore_ascii_case(origin))
+    }
+}
+
+/// What a key may do (spec 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyScope {
+    /// Everything.
+    FullAccess,
+    /// Create users and auth tokens only.
+    AuthOnly,
+}
+
+impl KeyScope {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FullAccess => "fullAccess",
+            Self::AuthOnly => "authOnly",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "fullAccess" | "admin" => Some(Self::FullAccess),
+            "authOnly" | "userauth" => Some(Self::AuthOnly),
+            _ => None,
+        }
+    }
+}
+
+/// A key of one app: 40 hex characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    pub key: String,
+    pub name: String,
+    pub scope: KeyScope,
+    pub created_at: Time,
+}
+
+impl ApiKey {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({"apiKey": self.key, "name": self.name, "scope": self.scope.as_str(),
+               "createdBy": "app_system", "createdAt": self.created_at.seconds()})
+    }
+}
+
+/// A new app, as `POST /apps` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppDraft {
+    pub name: String,
+    pub region: String,
+    pub with_sample_data: bool,
+}
+
+impl AppDraft {
+    pub fn parse(body: &Value) -> Result<Self, Refusal> {
+        let fields = Fields::of(body)?;
+        let name = fields.required_text("name", 100)?;
+        let region = fields.text("region", 10)?.unwrap_or_else(|| "us".to_owned());
+        if !["us", "eu", "in"].contains(&region.as_str()) {
+            return Err(Refusal::field(Code::BadRequest, "region", "must be 'us', 'eu' or 'in'"));
+        }
+        if let Some(version) = fields.get("version")
+            && version.as_str() != Some("3")
+            && version.as_i64() != Some(3)
+        {
+            return Err(Refusal::field(Code::BadRequest, "version", "must be \"3\""));
+        }
+        let with_sample_data = !fields.flag("skipSampleData")?.unwrap_or(false);
+        Ok(Self { name, region, with_sample_data })
+    }
+}

@@ -1,0 +1,64 @@
+//! One thing that happened, with the payload that its deliveries carry (spec 1.2).
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::ids::{EventId, Key, Time, WebhookId};
+use crate::trigger::Trigger;
+
+/// Where the cause came from: `origin.platform` of payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Rest,
+    Socket,
+}
+
+impl Origin {
+    #[must_use]
+    pub const fn platform(self) -> &'static str {
+        match self {
+            Self::Rest => "API",
+            Self::Socket => "WEBSOCKET",
+        }
+    }
+}
+
+/// An event with its payload, before the store has made deliveries of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub id: EventId,
+    pub trigger: Trigger,
+    pub key: Key,
+    /// The payload without its last member, `webhook`, which differs by receiver.
+    pub body: String,
+    pub created_at: Time,
+}
+
+impl Event {
+    #[must_use]
+    pub fn new(id: EventId, trigger: Trigger, key: Key, data: &Value, origin: Origin, app: &App, at: Time) -> Self {
+        let body = envelope(trigger, data, origin, app).to_string();
+        Self { id, trigger, key, body, created_at: at }
+    }
+}
+
+/// The payload without `webhook`.
+#[must_use]
+pub fn envelope(trigger: Trigger, data: &Value, origin: Origin, app: &App) -> Value {
+    json!({
+        "trigger": trigger.payload_name(),
+        "data": data,
+        "appId": app.id.as_str(),
+        "origin": {"platform": origin.platform()},
+        "chatAPIVersion": "3.0",
+        "region": app.region,
+    })
+}
+
+/// The documented payload for one webhook: the same bytes each time it is asked for.
+#[must_use]
+pub fn body_for(event_body: &str, webhook: &WebhookId) -> String {
+    let open = event_body.strip_suffix('}').expect("an event's body is a JSON object");
+    // A webhook id holds only [A-Za-z0-9_-], so it needs no escaping.
+    format!("{open},\"webhook\":\"{webhook}\"}}")
+}

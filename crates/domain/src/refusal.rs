@@ -1,0 +1,148 @@
+//! Why a request was not done, in words that its caller can act on.
+
+/// The stable part of a refusal; each has a section in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    BadRequest,
+    EmptyAppId,
+    InvalidAppId,
+    EmptyApiKey,
+    ApiKeyNotFound,
+    NoAccess,
+    EmptyAuthHeader,
+    EmptyAuthToken,
+    AuthTokenNotFound,
+    AppNotFound,
+    UidNotFound,
+    UidAlreadyExists,
+    GuidNotFound,
+    GuidAlreadyExists,
+    AuthTokenUnknown,
+    NotAMember,
+    GroupNotJoined,
+    GroupJoinNotAllowed,
+    AlreadyJoined,
+    EmptyGroupPassword,
+    WrongGroupPassword,
+    GroupNoClearance,
+    EmptyReceiver,
+    InvalidReceiverType,
+    InvalidMessageCategory,
+    InvalidMessageType,
+    EmptyMessageText,
+    InvalidMessageText,
+    InvalidMediaMessage,
+    EmptyCustomData,
+    InvalidCustomData,
+    InvalidMetadata,
+    MessageNotFound,
+    MessageNotASender,
+    MessageNoAccess,
+    MessageActionNotAllowed,
+    ConversationNotFound,
+    BlockedByWebhook,
+    WebhookNotFound,
+    WebhookLimit,
+    TriggerNotFound,
+    WebhookVersionUnsupported,
+    ApiNotFound,
+    MethodNotAllowed,
+    PayloadTooLarge,
+    TooManyRequests,
+    StoreUnavailable,
+    Internal,
+    SocketNotLoggedIn,
+    SocketAlreadyLoggedIn,
+}
+
+impl Code {
+    /// What the wire carries in `error.code`. Codes of the published error guide where one fits.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "ERR_BAD_REQUEST",
+            Self::EmptyAppId => "AUTH_ERR_EMPTY_APPID",
+            Self::InvalidAppId => "AUTH_ERR_INVALID_APPID",
+            Self::EmptyApiKey => "AUTH_ERR_EMPTY_APIKEY",
+            Self::ApiKeyNotFound => "AUTH_ERR_APIKEY_NOT_FOUND",
+            Self::NoAccess => "AUTH_ERR_NO_ACCESS",
+            Self::EmptyAuthHeader => "AUTH_ERR_EMPTY_AUTH_HEADER",
+            Self::EmptyAuthToken => "AUTH_ERR_EMPTY_AUTH_TOKEN",
+            Self::AuthTokenNotFound => "AUTH_ERR_AUTH_TOKEN_NOT_FOUND",
+            Self::AppNotFound => "ERR_APP_NOT_FOUND",
+            Self::UidNotFound => "ERR_UID_NOT_FOUND",
+            Self::UidAlreadyExists => "ERR_UID_ALREADY_EXISTS",
+            Self::GuidNotFound => "ERR_GUID_NOT_FOUND",
+            Self::GuidAlreadyExists => "ERR_GUID_ALREADY_EXISTS",
+            Self::AuthTokenUnknown => "ERR_AUTH_TOKEN_NOT_FOUND",
+            Self::NotAMember => "ERR_NOT_A_MEMBER",
+            Self::GroupNotJoined => "ERR_GROUP_NOT_JOINED",
+            Self::GroupJoinNotAllowed => "ERR_GROUP_JOIN_NOT_ALLOWED",
+            Self::AlreadyJoined => "ERR_ALREADY_JOINED",
+            Self::EmptyGroupPassword => "ERR_EMPTY_GROUP_PASS",
+            Self::WrongGroupPassword => "ERR_WRONG_GROUP_PASS",
+            Self::GroupNoClearance => "ERR_GROUP_NO_CLEARANCE",
+            Self::EmptyReceiver => "ERR_EMPTY_RECEIVER",
+            Self::InvalidReceiverType => "ERR_INVALID_RECEIVER_TYPE",
+            Self::InvalidMessageCategory => "ERR_INVALID_MESSAGE_CATEGORY",
+            Self::InvalidMessageType => "ERR_INVALID_MESSAGE_TYPE",
+            Self::EmptyMessageText => "ERR_EMPTY_MESSAGE_TEXT",
+            Self::InvalidMessageText => "ERR_INVALID_MESSAGE_TEXT",
+            Self::InvalidMediaMessage => "ERR_INVALID_MEDIA_MESSAGE",
+            Self::EmptyCustomData => "ERR_EMPTY_CUSTOM_DATA",
+            Self::InvalidCustomData => "ERR_INVALID_CUSTOM_DATA",
+            Self::InvalidMetadata => "ERR_INVALID_METADATA",
+            Self::MessageNotFound => "ERR_MESSAGE_ID_NOT_FOUND",
+            Self::MessageNotASender => "ERR_MESSAGE_NOT_A_SENDER",
+            Self::MessageNoAccess => "ERR_MESSAGE_NO_ACCESS",
+            Self::MessageActionNotAllowed => "ERR_MESSAGE_ACTION_NOT_ALLOWED",
+            Self::ConversationNotFound => "ERR_CONVERSATION_NOT_FOUND",
+            Self::BlockedByWebhook => "ERR_BLOCKED_BY_WEBHOOK",
+            Self::WebhookNotFound => "ERR_WEBHOOK_NOT_FOUND",
+            Self::WebhookLimit => "ERR_PLAN_QUOTA_RESTRICTION",
+            Self::TriggerNotFound => "ERR_TRIGGER_NOT_FOUND",
+            Self::WebhookVersionUnsupported => "ERR_INVALID_API_VERSION",
+            Self::ApiNotFound => "ERR_API_NOT_FOUND",
+            Self::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
+            Self::PayloadTooLarge => "ERR_PAYLOAD_TOO_LARGE",
+            Self::TooManyRequests => "ERR_TOO_MANY_REQUESTS",
+            Self::StoreUnavailable => "ERR_OPERATION_FAILED",
+            Self::Internal => "ERR_EXCEPTION",
+            Self::SocketNotLoggedIn => "ERR_WS_NOT_LOGGED_IN",
+            Self::SocketAlreadyLoggedIn => "ERR_WS_ALREADY_LOGGED_IN",
+        }
+    }
+}
+
+/// A request that was refused, and what its sender can do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: Code,
+    /// A sentence for people; names the field where there is one.
+    pub message: String,
+    /// The field at fault, where one is.
+    pub field: Option<String>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: None }
+    }
+
+    /// A complaint about one field: "`field` complaint."
+    #[must_use]
+    pub fn field(code: Code, field: &str, complaint: &str) -> Self {
+        Self {
+            code,
+            message: format!("The field '{field}' {complaint}."),
+            field: Some(field.to_owned()),
+        }
+    }
+
+    /// The store cannot write now; the caller may try again.
+    #[must_use]
+    pub fn unavailable() -> Self {
+        Self::new(Code::StoreUnavailable, "The server cannot store anything at the moment. Try again shortly.")
+    }
+}

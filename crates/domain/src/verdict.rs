@@ -1,0 +1,130 @@
+//! What an answer to `before_message`, or its silence, means (design 5).
+
+use serde_json::{Map, Value, json};
+
+use crate::ids::WebhookId;
+use crate::message::{Draft, INJECTED};
+use crate::outcome::Outcome;
+use crate::webhook::OnFailure;
+
+/// Longest answer that is read, and largest object that is injected, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub const INJECTED_BYTES_MAX: usize = 16 * 1024;
+const REASON_CHARS_MAX: usize = 500;
+
+/// What one webhook's answer does to the message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    Pass,
+    /// Place this object under the webhook's name.
+    Inject(Map<String, Value>),
+    /// Put these fields in place of the sender's, and place `inject` where given.
+    Replace { data: Map<String, Value>, inject: Option<Map<String, Value>> },
+    /// Stored nowhere, told to nobody but the sender.
+    Drop { reason: Option<String> },
+}
+
+/// A verdict, and the cause of a silence that stands behind it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// Why there was no usable answer, where there was none.
+    pub silence: Option<String>,
+}
+
+/// Reads an outcome. Decides nothing about time or circuits.
+#[must_use]
+pub fn judge(outcome: &Outcome, on_failure: OnFailure) -> Judgement {
+    match read(outcome) {
+        Ok(verdict) => Judgement { verdict, silence: None },
+        Err(cause) => silent(cause, on_failure),
+    }
+}
+
+/// The judgement on a webhook that gave no usable answer.
+#[must_use]
+pub fn silent(cause: String, on_failure: OnFailure) -> Judgement {
+    let verdict = match on_failure {
+        OnFailure::Propagate => Verdict::Pass,
+        OnFailure::Drop => Verdict::Drop { reason: None },
+    };
+    Judgement { verdict, silence: Some(cause) }
+}
+
+/// The draft as this verdict leaves it, `None` when it is dropped, `Err` when a replacement is not fit.
+pub fn apply(draft: &Draft, webhook: &WebhookId, verdict: &Verdict) -> Result<Option<Draft>, String> {
+    match verdict {
+        Verdict::Pass => Ok(Some(draft.clone())),
+        Verdict::Drop { .. } => Ok(None),
+        Verdict::Inject(object) => Ok(Some(injected(draft, webhook, object))),
+        Verdict::Replace { data, inject } => {
+            let mut changed = draft.clone();
+            let earlier = changed.data.get("metadata").and_then(|m| m.get(INJECTED)).cloned();
+            for (name, value) in data {
+                changed.data.insert(name.clone(), value.clone());
+            }
+            if let Some(Value::Object(metadata)) = changed.data.get_mut("metadata") {
+                metadata.shift_remove(INJECTED);
+                if let Some(earlier) = earlier {
+                    metadata.insert(INJECTED.to_owned(), earlier);
+                }
+            }
+            changed.check().map_err(|refusal| format!("the replacement was refused: {}", refusal.message))?;
+            Ok(Some(match inject {
+                Some(object) => injected(&changed, webhook, object),
+                None => changed,
+            }))
+        }
+    }
+}
+
+fn read(outcome: &Outcome) -> Result<Verdict, String> {
+    let answer = match outcome {
+        Outcome::Failed(failure) => return Err(failure.name().to_owned()),
+        Outcome::Answered(answer) if !outcome.is_success() => return Err(format!("status_{}", answer.status)),
+        Outcome::Answered(answer) => answer,
+    };
+    if answer.is_cut {
+        return Err("answer_too_long".to_owned());
+    }
+    let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else { return Ok(Verdict::Pass) };
+    match object.get("action").and_then(Value::as_str) {
+        Some("do_not_propagate") => {
+            let reason = object.get("reason").and_then(Value::as_str);
+            Ok(Verdict::Drop { reason: reason.map(|r| r.chars().take(REASON_CHARS_MAX).collect()) })
+        }
+        Some("replace") => replacement(&object),
+        _ if object.is_empty() => Ok(Verdict::Pass),
+        _ => fit(object).map(Verdict::Inject),
+    }
+}
+
+fn replacement(object: &Map<String, Value>) -> Result<Verdict, String> {
+    let Some(Value::Object(data)) = object.get("data") else {
+        return Err("replacement_without_data".to_owned());
+    };
+    let known = ["text", "metadata", "customData", "attachments"];
+    let data = data.iter().filter(|(name, _)| known.contains(&name.as_str()));
+    let inject = match object.get("inject") {
+        None | Some(Value::Null) => None,
+        Some(Value::Object(inject)) => Some(fit(inject.clone())?),
+        Some(_) => return Err("inject_not_an_object".to_owned()),
+    };
+    Ok(Verdict::Replace { data: data.map(|(n, v)| (n.clone(), v.clone())).collect(), inject })
+}
+
+fn fit(object: Map<String, Value>) -> Result<Map<String, Value>, String> {
+    let bytes = Value::Object(object.clone()).to_string().len();
+    if bytes > INJECTED_BYTES_MAX { Err("injected_too_large".to_owned()) } else { Ok(object) }
+}
+
+fn injected(draft: &Draft, webhook: &WebhookId, object: &Map<String, Value>) -> Draft {
+    let mut changed = draft.clone();
+    let metadata = changed.data.entry("metadata").or_insert_with(|| json!({}));
+    // `check` lets only an object through as metadata.
+    if let Some(metadata) = metadata.as_object_mut() {
+        let ours = metadata.entry(INJECTED).or_insert_with(|| json!({"webhooks": {}}));
+        ours["webhooks"][webhook.as_str()] = Value::Object(object.clone());
+    }
+    changed
+}

@@ -1,0 +1,322 @@
+//! What a customer configures: an endpoint, its triggers, its credentials and its policies.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::fields::Fields;
+use crate::ids::{Time, WebhookId};
+use crate::refusal::{Code, Refusal};
+use crate::trigger::Trigger;
+
+/// Webhooks an app may have (spec 2.3).
+pub const WEBHOOKS_PER_APP_MAX: usize = 25;
+/// Attempts of one webhook in flight at once (design 6).
+pub const IN_FLIGHT_MAX: usize = 64;
+
+/// A checked endpoint URL: http(s), at most 255 characters, no userinfo.
+/// Whether plain `http` and the address are allowed is the guard's affair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointUrl {
+    written: String,
+    url: Url,
+}
+
+impl EndpointUrl {
+    pub fn parse(field: &str, text: &str) -> Result<Self, Refusal> {
+        let complain = |complaint: &str| Refusal::field(Code::BadRequest, field, complaint);
+        if text.chars().count() > 255 {
+            return Err(complain("must have at most 255 characters"));
+        }
+        let url = Url::parse(text).map_err(|_| complain("must be a valid HTTPS URL"))?;
+        if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
+            return Err(complain("must be a valid HTTPS URL"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(complain("must not hold a user name or password; use 'useBasicAuth'"));
+        }
+        if url.port() == Some(0) {
+            return Err(complain("must not name port 0"));
+        }
+        Ok(Self { written: text.to_owned(), url })
+    }
+
+    /// As the customer wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    #[must_use]
+    pub fn host(&self) -> url::Host<&str> {
+        self.url.host().expect("parse lets no URL without a host through")
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().expect("http and https have default ports")
+    }
+
+    /// Path and query, as the request line carries them.
+    #[must_use]
+    pub fn request_target(&self) -> String {
+        match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_owned(),
+        }
+    }
+
+    /// The `Host` header.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_string(),
+        }
+    }
+}
+
+/// What silence of a `before_message` webhook means (design 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The message goes on as it is.
+    Propagate,
+    /// The message is refused.
+    Drop,
+}
+
+impl OnFailure {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Propagate => "propagate",
+            Self::Drop => "drop",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "propagate" => Some(Self::Propagate),
+            "drop" => Some(Self::Drop),
+            _ => None,
+        }
+    }
+}
+
+/// Basic auth of a webhook's requests.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub username: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
+impl Credentials {
+    /// The value of the `Authorization` header.
+    #[must_use]
+    pub fn to_header(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.username, self.password)))
+    }
+}
+
+/// A configured webhook, its secrets in the clear: it never leaves the process whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// The store's row; a webhook deleted and made again gets another.
+    pub row: i64,
+    pub id: WebhookId,
+    pub config: Config,
+    pub triggers: Vec<Trigger>,
+    pub signing_secret: SigningSecret,
+    /// Why it was switched off, where it was: by a 410, not by a person.
+    pub switched_off: Option<String>,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+/// What the customer may set on create and update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub url: EndpointUrl,
+    pub use_basic_auth: bool,
+    pub credentials: Option<Credentials>,
+    pub enabled: bool,
+    pub retry_on_failure: bool,
+    pub on_failure: OnFailure,
+    /// The whole attempt, 1,000 to 30,000.
+    pub timeout_ms: i64,
+}
+
+/// The key of the signature: 32 bytes, shown as `whsec_` and base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningSecret(pub Vec<u8>);
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningSecret(..)")
+    }
+}
+
+impl SigningSecret {
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("whsec_{}", STANDARD.encode(&self.0))
+    }
+}
+
+/// A new webhook, as `POST /apps/{appId}/webhooks` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookDraft {
+    pub id: WebhookId,
+    pub config: Config,
+}
+
+impl WebhookDraft {
+    pub fn parse(body: &Value) -> Result<Self, Refusal> {
+        let fields = Fields::of(body)?;
+        if fields.get("triggers").is_some() {
+            return Err(Refusal::field(
+                Code::BadRequest,
+                "triggers",
+                "is not taken here; add triggers with POST …/triggers",
+            ));
+        }
+        let id = WebhookId::parse("id", &fields.required_text("id", 50)?)?;
+        let name = fields.required_text("name", 50)?;
+        let url = EndpointUrl::parse("webhookURL", &fields.required_text("webhookURL", 255)?)?;
+        let blank = Config {
+            name,
+            url,
+            use_basic_auth: false,
+            credentials: None,
+            enabled: true,
+            retry_on_failure: true,
+            on_failure: OnFailure::Propagate,
+            timeout_ms: 10_000,
+        };
+        Ok(Self { id, config: blank.changed_by(body)? })
+    }
+}
+
+impl Config {
+    /// This configuration with the fields named in `body` changed.
+    pub fn changed_by(&self, body: &Value) -> Result<Self, Refusal> {
+        let fields = Fields::of(body)?;
+        let mut changed = self.clone();
+        if fields.get("name").is_some() {
+            changed.name = fields.required_text("name", 50)?;
+        }
+        if fields.get("webhookURL").is_some() {
+            changed.url = EndpointUrl::parse("webhookURL", &fields.required_text("webhookURL", 255)?)?;
+        }
+        changed.enabled = fields.flag("enabled")?.unwrap_or(changed.enabled);
+        changed.retry_on_failure = fields.flag("retryOnFailure")?.unwrap_or(changed.retry_on_failure);
+        changed.use_basic_auth = fields.flag("useBasicAuth")?.unwrap_or(changed.use_basic_auth);
+        if let Some(ms) = fields.number("timeoutMs", 1_000, 30_000)? {
+            changed.timeout_ms = ms;
+        }
+        if let Some(text) = fields.text("onFailure", 20)? {
+            changed.on_failure = OnFailure::parse(&text)
+                .ok_or_else(|| Refusal::field(Code::BadRequest, "onFailure", "must be 'propagate' or 'drop'"))?;
+        }
+        changed.credentials = credentials(&fields, changed.credentials)?;
+        if changed.use_basic_auth && changed.credentials.is_none() {
+            return Err(Refusal::field(
+                Code::BadRequest,
+                "username",
+                "and 'password' are required with 'useBasicAuth'",
+            ));
+        }
+        Ok(changed)
+    }
+}
+
+impl Webhook {
+    #[must_use]
+    pub fn listens_to(&self, trigger: Trigger) -> bool {
+        self.is_on() && self.triggers.contains(&trigger)
+    }
+
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.config.enabled && self.switched_off.is_none()
+    }
+
+    /// The object of the management API; never the password or the signing secret.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let config = &self.config;
+        let mut object = json!({
+            "id": self.id.as_str(), "name": config.name, "webhookURL": config.url.as_str(),
+            "useBasicAuth": config.use_basic_auth,
+            "username": config.credentials.as_ref().map(|c| c.username.as_str()),
+            "enabled": self.is_on(), "retryOnFailure": config.retry_on_failure,
+            "onFailure": config.on_failure.as_str(), "timeoutMs": config.timeout_ms,
+            "createdAt": self.created_at.seconds(), "updatedAt": self.updated_at.seconds(),
+        });
+        if let Some(reason) = &self.switched_off {
+            object["switchedOff"] = json!(reason);
+        }
+        object
+    }
+}
+
+/// Reads `triggerIds` of the triggers calls.
+pub fn parse_trigger_ids(body: &Value) -> Result<Vec<Trigger>, Refusal> {
+    let ids = Fields::of(body)?
+        .texts("triggerIds", 50, 100)?
+        .filter(|ids| !ids.is_empty())
+        .ok_or_else(|| Refusal::field(Code::BadRequest, "triggerIds", "must be a list of trigger ids"))?;
+    ids.iter()
+        .map(|id| {
+            Trigger::parse(id).ok_or_else(|| {
+                Refusal::field(Code::TriggerNotFound, "triggerIds", &format!("names no trigger: '{id}'"))
+            })
+        })
+        .collect()
+}
+
+fn credentials(fields: &Fields<'_>, present: Option<Credentials>) -> Result<Option<Credentials>, Refusal> {
+    let username = plain(fields, "username", 50)?;
+    let password = plain(fields, "password", 100)?;
+    match (username, password, present) {
+        (None, None, present) => Ok(present),
+        (Some(username), Some(password), _) => Ok(Some(Credentials { username, password })),
+        (Some(username), None, Some(old)) => Ok(Some(Credentials { username, password: old.password })),
+        (None, Some(password), Some(old)) => Ok(Some(Credentials { username: old.username, password })),
+        (Some(_), None, None) => Err(Refusal::field(Code::BadRequest, "password", "is required with 'username'")),
+        (None, Some(_), None) => Err(Refusal::field(Code::BadRequest, "username", "is required with 'password'")),
+    }
+}
+
+/// Credentials are printable ASCII without spaces; a user name holds no colon (RFC 7617).
+/// The published limit says "alphanumeric"; real passwords hold more, and a header can carry it.
+fn plain(fields: &Fields<'_>, field: &str, length_max: usize) -> Result<Option<String>, Refusal> {
+    let Some(text) = fields.text(field, length_max)? else { return Ok(None) };
+    let is_fit = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && (field != "username" || !text.contains(':'));
+    if is_fit {
+        Ok(Some(text))
+    } else {
+        Err(Refusal::field(Code::BadRequest, field, "must be printable ASCII without spaces (a user name without ':')"))
+    }
+}

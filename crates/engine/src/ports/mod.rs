@@ -1,0 +1,6 @@
+//! What the engine needs of the world: a clock, dice, a store, endpoints, and a bus to the sockets.
+
+pub mod bus;
+pub mod clock;
+pub mod endpoints;
+pub mod store;

@@ -1,0 +1,291 @@
+//! The port to durable storage. Each writing method takes the complete value to be written, is one
+//! transaction, and returns when it is on disk. Every method takes the app's id, so that no call can
+//! reach another app's rows.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
+use chathook_domain::connection::{Connection, ConnectionChange};
+use chathook_domain::delivery::{Owed, Settlement};
+use chathook_domain::event::Origin;
+use chathook_domain::group::{About, Group, Member, Scope};
+use chathook_domain::ids::{
+    AppId, DeliveryId, EventId, Guid, Key, MessageId, SessionId, StartId, Time, Uid, WebhookId,
+};
+use chathook_domain::message::{Accepted, Change, Message, Receiver};
+use chathook_domain::outcome::Outcome;
+use chathook_domain::receipt::{Mark, Receipt};
+use chathook_domain::refusal::Refusal;
+use chathook_domain::trigger::Trigger;
+use chathook_domain::user::{AuthToken, Profile, User};
+use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
+use serde_json::Value;
+
+use crate::ports::endpoints::Phases;
+
+/// Why the store did not do as asked.
+#[derive(Debug)]
+pub enum StoreError {
+    /// The disk is full or the database is locked: refused for now, nothing was written.
+    Unavailable(String),
+    /// The request itself cannot be: not found, exists already, no longer allowed.
+    Refused(Refusal),
+    /// Our own mistake.
+    Fault(String),
+}
+
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+pub type Stored<T> = Result<T, StoreError>;
+
+/// Called by the store after each commit, in the order of the commits, with the deliveries that they made.
+pub trait Offers: Send + Sync + 'static {
+    fn offer(&self, owed: Vec<Owed>);
+}
+
+/// One page of a list that is numbered by pages (spec 4.2).
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    pub total: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest {
+    /// From 1.
+    pub page: i64,
+    pub per_page: i64,
+}
+
+/// A stored message with what follows: who is told, and its place in the app's record.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub message: Message,
+    /// Uids of the conversation, the sender included.
+    pub members: Vec<Uid>,
+    pub cursor: i64,
+    /// The `muid` was used before: this is the message of then, and nobody is told again.
+    pub is_repeat: bool,
+}
+
+/// What a mark changed.
+#[derive(Debug, Clone)]
+pub struct Marked {
+    /// Empty when the mark was there before.
+    pub receipts: Vec<(Receipt, i64)>,
+    pub members: Vec<Uid>,
+}
+
+/// A connection that opened, and those of the same device and token that it replaced.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    pub change: ConnectionChange,
+    pub replaced: Vec<ConnectionChange>,
+    /// The end of the app's record at that moment.
+    pub cursor: i64,
+}
+
+/// One line of the app's record of messages, actions and receipts, as a socket is told of it.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub cursor: i64,
+    /// The JSON-RPC method.
+    pub method: String,
+    pub params: Value,
+}
+
+/// A settled attempt on its way to the store.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    pub app: AppId,
+    pub delivery: DeliveryId,
+    pub webhook_row: i64,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    pub outcome: Outcome,
+    pub phases: Phases,
+    pub address: Option<String>,
+    pub settlement: Settlement,
+    pub started_at: Time,
+    /// The start that made the attempt.
+    pub start: StartId,
+}
+
+/// One `before_message` call, for the log.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub webhook: WebhookId,
+    pub conversation: Key,
+    pub sender: Uid,
+    /// `pass`, `inject`, `replace` or `drop`.
+    pub verdict: &'static str,
+    pub silence: Option<String>,
+    pub took_us: u64,
+    pub at: Time,
+}
+
+/// Which messages of a conversation, or of the app where none is named.
+#[derive(Debug, Clone)]
+pub struct MessageFilter {
+    pub conversation: Option<Key>,
+    /// Only conversations of this user.
+    pub visible_to: Option<Uid>,
+    pub before: Option<MessageId>,
+    pub after: Option<MessageId>,
+    pub limit: i64,
+}
+
+/// Who a token speaks for.
+#[derive(Debug, Clone)]
+pub struct TokenOwner {
+    pub uid: Uid,
+    /// The token's name in the store: a keyed hash, safe to keep.
+    pub token_hash: Vec<u8>,
+}
+
+/// A connection to be opened.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub connection: Connection,
+    pub token_hash: Vec<u8>,
+    pub at: Time,
+    /// For `connected`, and for each `disconnected` of what it replaces.
+    pub event_ids: [EventId; 2],
+}
+
+/// Why connections end.
+#[derive(Debug, Clone)]
+pub enum Ending {
+    Session(SessionId),
+    /// A log-out: the token ends with all its sessions.
+    Token { token_hash: Vec<u8> },
+    /// The user was deactivated or deleted, or all tokens were flushed.
+    User { uid: Uid },
+}
+
+#[async_trait]
+pub trait AppStore: Send + Sync {
+    async fn create_app(&self, app: App, keys: Vec<ApiKey>) -> Stored<()>;
+    async fn apps(&self) -> Stored<Vec<App>>;
+    async fn app(&self, id: &AppId) -> Stored<Option<App>>;
+    async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
+    /// The app and scope of a key, found by its keyed hash.
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>>;
+    async fn delete_app(&self, id: &AppId) -> Stored<bool>;
+    async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()>;
+}
+
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// Refused with `UidAlreadyExists` where the uid is taken.
+    async fn create_user(&self, app: &AppId, user: User, token: Option<AuthToken>) -> Stored<()>;
+    /// The user, deactivated or not, with their presence.
+    async fn user(&self, app: &AppId, uid: &Uid) -> Stored<Option<User>>;
+    async fn users(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<User>>;
+    async fn set_profile(&self, app: &AppId, uid: &Uid, profile: Profile, at: Time) -> Stored<User>;
+    async fn deactivate_user(&self, app: &AppId, uid: &Uid, at: Time) -> Stored<()>;
+    async fn reactivate_user(&self, app: &AppId, uid: &Uid) -> Stored<()>;
+    /// Removes the user with tokens and memberships; messages stay.
+    async fn delete_user(&self, app: &AppId, uid: &Uid) -> Stored<()>;
+    /// Keeps at most 100 tokens of a user, the oldest dropped (spec 3.4).
+    async fn add_token(&self, app: &AppId, token: AuthToken) -> Stored<()>;
+    async fn tokens(&self, app: &AppId, uid: &Uid) -> Stored<Vec<AuthToken>>;
+    async fn token_owner(&self, app: &AppId, token: &str) -> Stored<Option<TokenOwner>>;
+    /// The app and owner of a token sent without an API key.
+    async fn app_of_token(&self, token: &str) -> Stored<Option<(App, TokenOwner)>>;
+}
+
+#[async_trait]
+pub trait GroupStore: Send + Sync {
+    /// Refused with `GuidAlreadyExists` where the guid is taken. Members who do not exist are left out.
+    async fn create_group(&self, app: &AppId, group: Group, members: Vec<Member>) -> Stored<Group>;
+    async fn group(&self, app: &AppId, guid: &Guid) -> Stored<Option<Group>>;
+    async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<Group>>;
+    async fn set_about(&self, app: &AppId, guid: &Guid, about: About, owner: Option<Uid>, at: Time) -> Stored<Group>;
+    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool>;
+    async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>>;
+    async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>>;
+    /// Per uid: added, or why not. With each addition an action message of `by` in the conversation.
+    async fn add_members(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        members: Vec<Member>,
+        by: User,
+    ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>>;
+    /// Removes a member with an action message `kicked` (`left` when `by` is the member).
+    async fn remove_member(&self, app: &AppId, guid: &Guid, uid: &Uid, by: User, at: Time) -> Stored<Committed>;
+}
+
+#[async_trait]
+pub trait MessageStore: Send + Sync {
+    /// Stores message, event and deliveries in one transaction, in which membership is checked again,
+    /// the listening webhooks are read, and ids and sequence numbers are given.
+    async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed>;
+    /// The message of a `muid` of the last 24 h.
+    async fn message_of_muid(&self, app: &AppId, sender: &Uid, conversation: &Key, muid: &str, now: Time) -> Stored<Option<Message>>;
+    /// Applies an edit or deletion to the message as it is at that moment; answers with the action message.
+    async fn change_message(&self, app: &App, id: MessageId, change: Change, origin: Origin) -> Stored<Committed>;
+    async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>>;
+    /// In ascending order of id. With `after`, the oldest after it; otherwise the newest (before `before`).
+    async fn messages(&self, app: &AppId, filter: MessageFilter) -> Stored<Vec<Message>>;
+    async fn mark(&self, app: &App, mark: Mark, origin: Origin) -> Stored<Marked>;
+    /// What a user's sockets may have missed after a cursor, at most `limit`.
+    async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<Vec<Recorded>>;
+    /// Uids of a conversation as seen by `me`.
+    async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>>;
+    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()>;
+}
+
+#[async_trait]
+pub trait ConnectionStore: Send + Sync {
+    async fn begin_start(&self, start: &StartId, at: Time) -> Stored<()>;
+    async fn open_connection(&self, app: &App, opening: Opening) -> Stored<Opened>;
+    /// Ends connections, each once; answers with those that this call ended. `event_ids` are made as needed.
+    async fn end_connections(&self, app: &App, ending: Ending, at: Time, origin: Origin) -> Stored<Vec<ConnectionChange>>;
+    /// Ends up to `limit` connections of other starts than this one, across all apps.
+    async fn end_connections_of_dead_starts(&self, start: &StartId, at: Time, limit: i64) -> Stored<Vec<(AppId, ConnectionChange)>>;
+    async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>>;
+}
+
+#[async_trait]
+pub trait WebhookStore: Send + Sync {
+    /// Refused where the id is taken (`BadRequest`) or 25 exist (`WebhookLimit`).
+    async fn create_webhook(&self, app: &AppId, draft: WebhookDraft, secret: Vec<u8>, at: Time) -> Stored<Webhook>;
+    /// In the order in which they were created.
+    async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>>;
+    async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>>;
+    async fn set_config(&self, app: &AppId, id: &WebhookId, config: Config, at: Time) -> Stored<Webhook>;
+    async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool>;
+    async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
+    async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
+}
+
+/// What dispatch needs: the whole server's webhooks, since lanes are per row.
+#[async_trait]
+pub trait DeliveryStore: Send + Sync {
+    async fn all_webhooks(&self) -> Stored<Vec<(AppId, Webhook)>>;
+    async fn webhook_by_row(&self, row: i64) -> Stored<Option<(AppId, Webhook)>>;
+    async fn waiting_keys(&self, webhook_row: i64, after: Option<&Key>, limit: i64) -> Stored<Vec<Key>>;
+    async fn waiting_of_key(&self, webhook_row: i64, key: &Key, after: i64, limit: i64) -> Stored<Vec<Owed>>;
+    /// Writes attempts and what follows from them, in one transaction.
+    async fn settle(&self, settled: Vec<Settled>) -> Stored<()>;
+    /// The number up to which every delivery of this webhook has been answered, ended or cancelled.
+    async fn settled_up_to(&self, webhook_row: i64) -> Stored<i64>;
+}
+
+/// Everything durable.
+pub trait Store:
+    AppStore + UserStore + GroupStore + MessageStore + ConnectionStore + WebhookStore + DeliveryStore + Send + Sync + 'static
+{
+    /// Whether a write would succeed now.
+    fn is_writable(&self) -> bool;
+}
+
+/// A store that all verbs share.
+pub type SharedStore = Arc<dyn Store>;
