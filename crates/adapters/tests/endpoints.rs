@@ -409,7 +409,7 @@ async fn of_a_name_with_mixed_addresses_only_the_callable_ones_are_tried() {
     let names = Names::lead_to([vec![[127, 0, 0, 1], [169, 254, 169, 254], [127, 0, 0, 2]]]);
     let endpoints = named(names, &["127.0.0.2/32"]);
     let exchange = endpoints
-        .post(post(&format!("http://hook.test:{}/", inside.port)))
+        .post(post(&format!("https://hook.test:{}/", inside.port)))
         .await;
     // Nobody listens on the second address, and the first is not a way out.
     assert_failure(&exchange, "not_connected");

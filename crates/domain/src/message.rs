@@ -389,13 +389,14 @@ fn taken(content: &Map<String, Value>) -> Map<String, Value> {
     data
 }
 
-/// New content over old; earlier verdicts are taken away, since they were on another text.
+/// New content over old. Earlier verdicts are taken away first, since they were on another text; what
+/// the new content brings was either stripped when it was parsed or placed by a hook just now.
 fn edit(message: &mut Message, data: &Map<String, Value>) {
-    for (name, value) in data {
-        message.data.insert(name.clone(), value.clone());
-    }
     if let Some(Value::Object(metadata)) = message.data.get_mut("metadata") {
         metadata.shift_remove(INJECTED);
+    }
+    for (name, value) in data {
+        message.data.insert(name.clone(), value.clone());
     }
 }
 

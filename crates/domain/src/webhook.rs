@@ -1,5 +1,7 @@
 //! What a customer configures: an endpoint, its triggers, its credentials and its policies.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -61,6 +63,17 @@ impl EndpointUrl {
     #[must_use]
     pub fn host(&self) -> url::Host<&str> {
         self.url.host().expect("parse lets no URL without a host through")
+    }
+
+    /// The address, where the host is one and not a name. The URL parser has already turned decimal,
+    /// octal, hex and short forms into the address that they mean.
+    #[must_use]
+    pub fn literal_address(&self) -> Option<IpAddr> {
+        match self.host() {
+            url::Host::Domain(_) => None,
+            url::Host::Ipv4(address) => Some(IpAddr::V4(address)),
+            url::Host::Ipv6(address) => Some(IpAddr::V6(address)),
+        }
     }
 
     #[must_use]

@@ -3,3 +3,16 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod ports;
+pub mod lines;
+pub mod engine;
+pub mod caller;
+pub mod apps;
+pub mod users;
+pub mod groups;
+pub mod webhooks;
+pub mod ask;
+pub mod send_message;
+pub mod messages;
+pub mod receipts;
+pub mod connections;
+pub mod dispatch;

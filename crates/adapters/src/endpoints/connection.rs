@@ -94,7 +94,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// hyper would read a cut body on for a while; an aborted task closes the socket now.
+    /// hyper would choose when to leave a cut or timed-out answer; an aborted task closes now.
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -1,0 +1,336 @@
+//! The bus of one node: hands notices to the sockets of this process. A socket's queue is bounded in
+//! bytes; one that overflows loses its socket, never its messages, which the store still has.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use chathook_domain::ids::{AppId, SessionId, Uid};
+use chathook_engine::ports::bus::{Audience, Bus, Notice};
+use serde_json::json;
+use tokio::sync::Notify;
+
+/// Bytes that wait for one socket (design 8); a queue that is empty takes one frame of any size.
+pub const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Clones are the same bus.
+#[derive(Debug, Clone, Default)]
+pub struct LocalBus {
+    registry: Arc<RwLock<Registry>>,
+}
+
+type Person = (AppId, Uid);
+
+#[derive(Debug, Default)]
+struct Registry {
+    seats: HashMap<SessionId, Seat>,
+    users: HashMap<Person, Vec<Outlet>>,
+    watchers: HashMap<Person, Vec<Outlet>>,
+}
+
+/// What one session is registered for.
+#[derive(Debug)]
+struct Seat {
+    app: AppId,
+    uid: Uid,
+    outbox: Arc<Outbox>,
+    watched: HashSet<Uid>,
+}
+
+#[derive(Debug, Clone)]
+struct Outlet {
+    session: SessionId,
+    outbox: Arc<Outbox>,
+}
+
+/// One session's place on the bus; dropping it takes the place away.
+#[derive(Debug)]
+pub struct Subscription {
+    registry: Arc<RwLock<Registry>>,
+    session: SessionId,
+    outbox: Arc<Outbox>,
+}
+
+/// What a socket's writer does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    Frame(Arc<str>),
+    /// The reader is too slow: close with 4008.
+    Overflowed,
+    /// The session was ended elsewhere: close with 4003.
+    Ended,
+}
+
+/// Frames on their way to one socket.
+#[derive(Debug)]
+pub struct Outbox {
+    waiting: Mutex<Waiting>,
+    nudge: Notify,
+    bytes_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Arc<str>>,
+    bytes: usize,
+    is_overflowed: bool,
+    is_ended: bool,
+}
+
+impl LocalBus {
+    /// Registers a session. Whoever needs no gap subscribes first and reads the store then.
+    #[must_use]
+    pub fn subscribe(&self, app: &AppId, uid: &Uid, session: &SessionId) -> Subscription {
+        let outbox = Arc::new(Outbox::bounded(OUTBOX_BYTES_MAX));
+        let outlet = Outlet { session: session.clone(), outbox: Arc::clone(&outbox) };
+        let seat =
+            Seat { app: app.clone(), uid: uid.clone(), outbox: Arc::clone(&outbox), watched: HashSet::new() };
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        registry.remove(session);
+        registry.seats.insert(session.clone(), seat);
+        registry.users.entry((app.clone(), uid.clone())).or_default().push(outlet);
+        drop(registry);
+        Subscription { registry: Arc::clone(&self.registry), session: session.clone(), outbox }
+    }
+
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).seats.len()
+    }
+}
+
+impl Bus for LocalBus {
+    fn tell(&self, notice: Notice) {
+        let outboxes = {
+            let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+            match &notice.to {
+                Audience::Users(uids) => registry.of_users(&notice, uids),
+                Audience::WatchersOf(uid) => {
+                    registry.outlets(&registry.watchers, &notice, uid).map(|o| Arc::clone(&o.outbox)).collect()
+                }
+                Audience::Ended(session) => {
+                    if let Some(seat) = registry.seats.get(session).filter(|seat| seat.app == notice.app) {
+                        seat.outbox.end();
+                    }
+                    return;
+                }
+            }
+        };
+        if outboxes.is_empty() {
+            return;
+        }
+        let frame = frame_of(&notice);
+        for outbox in outboxes {
+            outbox.push(Arc::clone(&frame));
+        }
+    }
+}
+
+/// The notice as a JSON-RPC notification.
+fn frame_of(notice: &Notice) -> Arc<str> {
+    Arc::from(format!(r#"{{"jsonrpc":"2.0","method":{},"params":{}}}"#, json!(notice.method), notice.params))
+}
+
+impl Registry {
+    fn of_users(&self, notice: &Notice, uids: &[Uid]) -> Vec<Arc<Outbox>> {
+        let mut seen = HashSet::new();
+        uids.iter()
+            .filter(|uid| seen.insert(*uid))
+            .flat_map(|uid| self.outlets(&self.users, notice, uid))
+            .map(|outlet| Arc::clone(&outlet.outbox))
+            .collect()
+    }
+
+    fn outlets<'a>(
+        &self,
+        among: &'a HashMap<Person, Vec<Outlet>>,
+        notice: &'a Notice,
+        uid: &Uid,
+    ) -> impl Iterator<Item = &'a Outlet> + use<'a> {
+        among
+            .get(&(notice.app.clone(), uid.clone()))
+            .into_iter()
+            .flatten()
+            .filter(|outlet| notice.except.as_ref() != Some(&outlet.session))
+    }
+
+    fn remove(&mut self, session: &SessionId) {
+        let Some(seat) = self.seats.remove(session) else { return };
+        take_away(&mut self.users, (seat.app.clone(), seat.uid), session);
+        for uid in seat.watched {
+            take_away(&mut self.watchers, (seat.app.clone(), uid), session);
+        }
+    }
+}
+
+fn take_away(from: &mut HashMap<Person, Vec<Outlet>>, person: Person, session: &SessionId) {
+    if let Some(outlets) = from.get_mut(&person) {
+        outlets.retain(|outlet| outlet.session != *session);
+        if outlets.is_empty() {
+            from.remove(&person);
+        }
+    }
+}
+
+impl Subscription {
+    /// Where the socket's own answers go too, so that one queue keeps their order and their bound.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Adds to the users whose presence this session is told of.
+    pub fn watch(&self, uids: &[Uid]) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let registry = &mut *registry;
+        let Some(seat) = registry.seats.get_mut(&self.session) else { return };
+        if !Arc::ptr_eq(&seat.outbox, &self.outbox) {
+            return;
+        }
+        for uid in uids {
+            if seat.watched.insert(uid.clone()) {
+                let outlet = Outlet { session: self.session.clone(), outbox: Arc::clone(&self.outbox) };
+                registry.watchers.entry((seat.app.clone(), uid.clone())).or_default().push(outlet);
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = registry.seats.get(&self.session).is_some_and(|seat| Arc::ptr_eq(&seat.outbox, &self.outbox));
+        if is_ours {
+            registry.remove(&self.session);
+        }
+    }
+}
+
+impl Outbox {
+    /// A queue of at most `bytes_max`, and never below one frame.
+    #[must_use]
+    pub fn bounded(bytes_max: usize) -> Self {
+        Self { waiting: Mutex::default(), nudge: Notify::new(), bytes_max }
+    }
+
+    /// Queues a frame. One too many empties the queue and ends it: see [`Outgoing::Overflowed`].
+    pub fn push(&self, frame: Arc<str>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_overflowed || waiting.is_ended {
+            return;
+        }
+        if !waiting.frames.is_empty() && waiting.bytes + frame.len() > self.bytes_max {
+            *waiting = Waiting { is_overflowed: true, ..Waiting::default() };
+        } else {
+            waiting.bytes += frame.len();
+            waiting.frames.push_back(frame);
+        }
+        drop(waiting);
+        self.nudge.notify_one();
+    }
+
+    /// What is queued still goes out, then [`Outgoing::Ended`].
+    pub fn end(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_ended = true;
+        self.nudge.notify_one();
+    }
+
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_ended
+    }
+
+    #[must_use]
+    pub fn is_overflowed(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_overflowed
+    }
+
+    /// Waits for the next thing to do. For one reader; loses nothing when it is cancelled.
+    pub async fn next(&self) -> Outgoing {
+        loop {
+            if let Some(outgoing) = self.take() {
+                return outgoing;
+            }
+            self.nudge.notified().await;
+        }
+    }
+
+    /// The next thing to do, where there is one now.
+    pub fn take(&self) -> Option<Outgoing> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(frame) = waiting.frames.pop_front() {
+            waiting.bytes -= frame.len();
+            return Some(Outgoing::Frame(frame));
+        }
+        match (waiting.is_overflowed, waiting.is_ended) {
+            (_, true) => Some(Outgoing::Ended),
+            (true, false) => Some(Outgoing::Overflowed),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notice(to: Audience) -> Notice {
+        Notice { app: AppId::trusted("a"), to, except: None, method: "message", params: Arc::new(json!({"x": 1})) }
+    }
+
+    fn subscribed(bus: &LocalBus, app: &str, uid: &str, session: &str) -> Subscription {
+        bus.subscribe(&AppId::trusted(app), &Uid::trusted(uid), &SessionId::trusted(session))
+    }
+
+    #[test]
+    fn a_queue_that_is_full_overflows_and_an_empty_one_takes_any_frame() {
+        let outbox = Outbox::bounded(10);
+        outbox.push(Arc::from("a frame beyond the bound"));
+        assert!(!outbox.is_overflowed());
+        assert!(matches!(outbox.take(), Some(Outgoing::Frame(_))));
+        outbox.push(Arc::from("12345"));
+        outbox.push(Arc::from("67890"));
+        assert!(!outbox.is_overflowed(), "exactly the bound");
+        outbox.push(Arc::from("1"));
+        assert_eq!(outbox.take(), Some(Outgoing::Overflowed));
+    }
+
+    #[test]
+    fn a_notice_reaches_each_socket_of_its_users_once_and_no_other() {
+        let bus = LocalBus::default();
+        let first = subscribed(&bus, "a", "u", "1");
+        let second = subscribed(&bus, "a", "u", "2");
+        let stranger = subscribed(&bus, "b", "u", "3");
+        let uid = Uid::trusted("u");
+        let except = Some(SessionId::trusted("2"));
+        bus.tell(Notice { except, ..notice(Audience::Users(vec![uid.clone(), uid])) });
+        let frame = Arc::from(r#"{"jsonrpc":"2.0","method":"message","params":{"x":1}}"#);
+        assert_eq!(first.outbox().take(), Some(Outgoing::Frame(frame)));
+        assert_eq!(first.outbox().take(), None);
+        assert_eq!(second.outbox().take(), None);
+        assert_eq!(stranger.outbox().take(), None);
+    }
+
+    #[test]
+    fn watchers_are_told_until_they_go() {
+        let bus = LocalBus::default();
+        let watcher = subscribed(&bus, "a", "w", "1");
+        watcher.watch(&[Uid::trusted("u"), Uid::trusted("u")]);
+        bus.tell(notice(Audience::WatchersOf(Uid::trusted("u"))));
+        assert!(watcher.outbox().take().is_some());
+        assert_eq!(watcher.outbox().take(), None);
+        drop(watcher);
+        let registry = bus.registry.read().expect("not poisoned");
+        assert!(registry.seats.is_empty() && registry.users.is_empty() && registry.watchers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_ended_session_is_told_what_was_queued_and_then_its_end() {
+        let bus = LocalBus::default();
+        let subscription = subscribed(&bus, "a", "u", "1");
+        bus.tell(notice(Audience::Users(vec![Uid::trusted("u")])));
+        bus.tell(notice(Audience::Ended(SessionId::trusted("1"))));
+        bus.tell(notice(Audience::Users(vec![Uid::trusted("u")])));
+        assert!(matches!(subscription.outbox().next().await, Outgoing::Frame(_)));
+        assert_eq!(subscription.outbox().next().await, Outgoing::Ended);
+    }
+}

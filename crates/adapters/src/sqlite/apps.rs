@@ -1,0 +1,202 @@
+//! Tenants and their API keys.
+
+use async_trait::async_trait;
+use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
+use chathook_domain::ids::{AppId, Time};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_engine::ports::store::{AppStore, StoreError, Stored};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::Value;
+
+use super::{Sqlite, Writing, fault};
+use crate::vault::Vault;
+
+const COLUMNS: &str = "app.id, app.name, app.region, app.settings, app.created_at";
+
+pub(crate) fn load(db: &Connection, id: &AppId) -> Stored<Option<App>> {
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM app WHERE id = ?1"))
+        .and_then(|mut query| query.query_row([id.as_str()], columns).optional())
+        .map_err(fault)?
+        .map(App::try_from)
+        .transpose()
+}
+
+/// The app, which the caller believes to be there.
+pub(crate) fn present(db: &Connection, id: &AppId) -> Stored<App> {
+    load(db, id)?.ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app '{id}'.")).into())
+}
+
+pub(crate) struct AppColumns {
+    id: String,
+    name: String,
+    region: String,
+    settings: String,
+    created_at: i64,
+}
+
+pub(crate) fn columns(row: &Row<'_>) -> rusqlite::Result<AppColumns> {
+    Ok(AppColumns {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        region: row.get(2)?,
+        settings: row.get(3)?,
+        created_at: row.get(4)?,
+    })
+}
+
+impl TryFrom<AppColumns> for App {
+    type Error = StoreError;
+
+    fn try_from(columns: AppColumns) -> Result<Self, StoreError> {
+        let unfit = |why: String| StoreError::Fault(format!("the settings of app '{}': {why}", columns.id));
+        let stored: Value = serde_json::from_str(&columns.settings).map_err(|error| unfit(error.to_string()))?;
+        let settings = Settings::default().changed_by(&stored).map_err(|refusal| unfit(refusal.message))?;
+        Ok(Self {
+            id: AppId::trusted(&columns.id),
+            name: columns.name,
+            region: columns.region,
+            settings,
+            created_at: Time::from_ms(columns.created_at),
+        })
+    }
+}
+
+fn key_record(app: &AppId) -> String {
+    format!("api_key/{app}")
+}
+
+fn scope(text: &str) -> Stored<KeyScope> {
+    KeyScope::parse(text).ok_or_else(|| StoreError::Fault(format!("'{text}' is no scope of a key")))
+}
+
+fn keys_of(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<ApiKey>> {
+    let rows: Vec<(Vec<u8>, String, String, i64)> = db
+        .prepare_cached("SELECT sealed, name, scope, created_at FROM api_key WHERE app = ?1 ORDER BY created_at, rowid")
+        .and_then(|mut query| {
+            query
+                .query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
+                .collect()
+        })
+        .map_err(fault)?;
+    rows.into_iter()
+        .map(|(sealed, name, scope_text, created_at)| {
+            Ok(ApiKey {
+                key: vault.open_text(&key_record(app), &sealed).map_err(StoreError::Fault)?,
+                name,
+                scope: scope(&scope_text)?,
+                created_at: Time::from_ms(created_at),
+            })
+        })
+        .collect()
+}
+
+fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey]) -> Stored<()> {
+    w.db.execute(
+        "INSERT INTO app (id, name, region, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![app.id.as_str(), app.name, app.region, app.settings.to_json().to_string(), app.created_at.ms],
+    )
+    .map_err(fault)?;
+    for key in keys {
+        w.db.execute(
+            "INSERT INTO api_key (hash, app, sealed, name, scope, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![
+                w.vault.hash("api_key", &key.key),
+                app.id.as_str(),
+                w.vault.seal(&key_record(&app.id), key.key.as_bytes()),
+                key.name,
+                key.scope.as_str(),
+                key.created_at.ms
+            ],
+        )
+        .map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Removes every row of the app. Rows of tables without an `app` column hang on rows that have one.
+fn delete(db: &Connection, id: &AppId) -> Stored<bool> {
+    db.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(fault)?;
+    for (child, parent, link) in CHILDREN {
+        let sql = format!("DELETE FROM {child} WHERE {link} IN (SELECT {parent} WHERE app = ?1)");
+        db.execute(&sql, [id.as_str()]).map_err(fault)?;
+    }
+    let tables: Vec<String> = db
+        .prepare_cached(
+            "SELECT t.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c ON c.name = 'app' \
+             WHERE t.type = 'table'",
+        )
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .map_err(fault)?;
+    for table in tables {
+        db.execute(&format!("DELETE FROM \"{table}\" WHERE app = ?1"), [id.as_str()]).map_err(fault)?;
+    }
+    Ok(db.execute("DELETE FROM app WHERE id = ?1", [id.as_str()]).map_err(fault)? > 0)
+}
+
+/// Tables without an `app` column: child, its parent's column and table, and the child's column that
+/// names it.
+const CHILDREN: [(&str, &str, &str); 1] = [("webhook_trigger", "row FROM webhook", "webhook_row")];
+
+#[async_trait]
+impl AppStore for Sqlite {
+    async fn create_app(&self, app: App, keys: Vec<ApiKey>) -> Stored<()> {
+        self.write(move |w| create(w, &app, &keys)).await
+    }
+
+    async fn apps(&self) -> Stored<Vec<App>> {
+        self.read(|db, _| {
+            let rows: Vec<AppColumns> = db
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM app ORDER BY created_at, id"))
+                .and_then(|mut query| query.query_map([], columns)?.collect())
+                .map_err(fault)?;
+            rows.into_iter().map(App::try_from).collect()
+        })
+        .await
+    }
+
+    async fn app(&self, id: &AppId) -> Stored<Option<App>> {
+        let id = id.clone();
+        self.read(move |db, _| load(db, &id)).await
+    }
+
+    async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>> {
+        let app = app.clone();
+        self.read(move |db, vault| keys_of(db, vault, &app)).await
+    }
+
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>> {
+        let key = key.to_owned();
+        self.read(move |db, vault| {
+            let sql = format!(
+                "SELECT {COLUMNS}, api_key.scope FROM api_key JOIN app ON app.id = api_key.app WHERE hash = ?1"
+            );
+            let found: Option<(AppColumns, String)> = db
+                .prepare_cached(&sql)
+                .and_then(|mut query| {
+                    query.query_row([vault.hash("api_key", &key)], |row| Ok((columns(row)?, row.get(5)?))).optional()
+                })
+                .map_err(fault)?;
+            found.map(|(app, text)| Ok((App::try_from(app)?, scope(&text)?))).transpose()
+        })
+        .await
+    }
+
+    async fn delete_app(&self, id: &AppId) -> Stored<bool> {
+        let id = id.clone();
+        self.write(move |w| delete(w.db, &id)).await
+    }
+
+    async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()> {
+        let app = app.clone();
+        self.write(move |w| {
+            present(w.db, &app)?;
+            w.db.execute(
+                "UPDATE app SET settings = ?2 WHERE id = ?1",
+                params![app.as_str(), settings.to_json().to_string()],
+            )
+            .map(|_| ())
+            .map_err(fault)
+        })
+        .await
+    }
+}

@@ -1,0 +1,68 @@
+//! Brings the schema up to date at start: forward only, each step once, held by checksums.
+
+use rusqlite::{Connection, TransactionBehavior};
+use sha2::{Digest as _, Sha256};
+
+use super::OpenError;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: [Migration; 2] = [
+    Migration { version: 1, name: "tenants", sql: include_str!("../../migrations/0001_tenants.sql") },
+    Migration { version: 2, name: "messages", sql: include_str!("../../migrations/0002_messages.sql") },
+];
+
+pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {
+    db.execute_batch(
+        "CREATE TABLE IF NOT EXISTS migration (
+             version INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL
+         ) STRICT",
+    )?;
+    let applied = applied(db)?;
+    if let Some((version, _)) = applied.iter().find(|(version, _)| !MIGRATIONS.iter().any(|m| m.version == *version)) {
+        let sentence = format!(
+            "The database was used by a newer chathook (migration {version}). Start that version, or restore a backup."
+        );
+        return Err(OpenError::Schema(sentence));
+    }
+    for migration in &MIGRATIONS {
+        let checksum = checksum(migration.sql);
+        match applied.iter().find(|(version, _)| *version == migration.version) {
+            Some((_, known)) if *known == checksum => {}
+            Some(_) => {
+                let sentence = format!(
+                    "Migration {} ({}) is not the one that this database was made with. \
+                     Start the version of chathook that made it, or restore a backup.",
+                    migration.version, migration.name
+                );
+                return Err(OpenError::Schema(sentence));
+            }
+            None => apply(db, migration, &checksum)?,
+        }
+    }
+    Ok(())
+}
+
+fn applied(db: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    let mut query = db.prepare("SELECT version, checksum FROM migration ORDER BY version")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+fn apply(db: &mut Connection, migration: &Migration, checksum: &str) -> rusqlite::Result<()> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    step.execute_batch(migration.sql)?;
+    step.execute(
+        "INSERT INTO migration (version, name, checksum) VALUES (?1, ?2, ?3)",
+        (migration.version, migration.name, checksum),
+    )?;
+    step.commit()
+}
+
+fn checksum(sql: &str) -> String {
+    Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,243 @@
+//! The embedded store: one SQLite file, one writer thread, a few readers beside it (design 10).
+//!
+//! One file per noun; this one opens the database and hands out work to the writer and the readers.
+
+mod apps;
+mod connections;
+mod deliveries;
+mod events;
+mod groups;
+mod messages;
+mod migrations;
+mod receipts;
+mod record;
+mod users;
+mod webhooks;
+mod writer;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chathook_domain::delivery::Owed;
+use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::sync::Semaphore;
+
+use self::writer::Writer;
+use crate::vault::Vault;
+
+const DATABASE: &str = "chathook.db";
+const LOCK: &str = "chathook.lock";
+/// Reads that go on at once; the rest wait their turn.
+const READERS_MAX: usize = 8;
+const STATEMENTS_KEPT: usize = 256;
+/// How long a connection waits for another that holds a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything durable, in one directory that only one server may use at a time.
+pub struct Sqlite {
+    writer: Writer,
+    readers: Arc<Readers>,
+    vault: Arc<Vault>,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+/// Why the store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another server uses this directory.
+    InUse(PathBuf),
+    /// A directory or file could not be made or opened.
+    File(PathBuf, std::io::Error),
+    /// The database was made by a newer version, or a migration is not the one that was applied.
+    Schema(String),
+    Database(rusqlite::Error),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InUse(path) => write!(f, "Another chathook uses this data directory: it holds {}.", path.display()),
+            Self::File(path, error) => write!(f, "Cannot open {}: {error}.", path.display()),
+            Self::Schema(sentence) => f.write_str(sentence),
+            Self::Database(error) => write!(f, "Cannot open the database: {error}."),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(_, error) => Some(error),
+            Self::Database(error) => Some(error),
+            Self::InUse(_) | Self::Schema(_) => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What a job of the writer works on. What it pushes to `owed` is offered after the commit, in order.
+pub(crate) struct Writing<'a> {
+    pub db: &'a Connection,
+    #[allow(dead_code, reason = "each noun takes what it needs")]
+    pub vault: &'a Vault,
+    pub owed: Vec<Owed>,
+}
+
+impl Sqlite {
+    /// Opens the store in `dir`, making it where it is not there.
+    pub fn open(dir: &Path, vault: Arc<Vault>, offers: Arc<dyn Offers>) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
+        let lock = locked(&dir.join(LOCK))?;
+        let path = dir.join(DATABASE);
+        let mut db = open_writing(&path)?;
+        migrations::run(&mut db)?;
+        let checkpoints = open_writing(&path)?;
+        let writer = Writer::start(db, checkpoints, Arc::clone(&vault), offers)
+            .map_err(|error| OpenError::File(path.clone(), error))?;
+        let readers = Arc::new(Readers::new(path));
+        Ok(Self { writer, readers, vault, _lock: lock })
+    }
+
+    /// Runs a job in a transaction that it shares with whatever else waits. Answers when it is on disk.
+    pub(crate) async fn write<T, J>(&self, job: J) -> Stored<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
+    {
+        self.writer.write(job).await
+    }
+
+    /// Runs a job that only reads, on a thread where it may block.
+    pub(crate) async fn read<T, J>(&self, job: J) -> Stored<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&Connection, &Vault) -> Stored<T> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        let vault = Arc::clone(&self.vault);
+        let turn = Arc::clone(&readers.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Unavailable("the store is closing".to_owned()))?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let db = readers.take().map_err(fault)?;
+            let result = in_snapshot(&db, |db| job(db, &vault));
+            readers.put_back(db);
+            result
+        });
+        reading.await.unwrap_or_else(|error| Err(StoreError::Fault(format!("a read died: {error}"))))
+    }
+}
+
+impl Store for Sqlite {
+    fn is_writable(&self) -> bool {
+        self.writer.is_writable()
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        // The writer's connection closes last and takes the WAL into the database.
+        self.readers.close();
+        self.writer.stop();
+    }
+}
+
+/// Maps what the world did (full, busy, unreadable) apart from what we did wrong.
+pub(crate) fn fault(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen,
+        ) => StoreError::Unavailable(error.to_string()),
+        Some(_) | None => StoreError::Fault(error.to_string()),
+    }
+}
+
+/// Connections that only read, kept open between reads.
+struct Readers {
+    path: PathBuf,
+    turns: Arc<Semaphore>,
+    idle: std::sync::Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    fn new(path: PathBuf) -> Self {
+        Self { path, turns: Arc::new(Semaphore::new(READERS_MAX)), idle: std::sync::Mutex::default() }
+    }
+
+    fn take(&self) -> rusqlite::Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        match idle {
+            Some(db) => Ok(db),
+            None => open_reading(&self.path),
+        }
+    }
+
+    fn put_back(&self, db: Connection) {
+        if !self.turns.is_closed() {
+            self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(db);
+        }
+    }
+
+    fn close(&self) {
+        self.turns.close();
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+}
+
+/// All statements of one read see the same state.
+fn in_snapshot<T>(db: &Connection, job: impl FnOnce(&Connection) -> Stored<T>) -> Stored<T> {
+    let snapshot = db.unchecked_transaction().map_err(fault)?;
+    let result = job(&snapshot);
+    snapshot.finish().map_err(fault)?;
+    result
+}
+
+fn locked(path: &Path) -> Result<File, OpenError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| OpenError::File(path.to_owned(), error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+    }
+}
+
+fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open(path)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // Only before the first table does auto_vacuum take hold; afterwards it changes nothing.
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        tracing::warn!(journal.mode = mode, "the file system does not allow a write-ahead log");
+    }
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    // Checkpoints are made off the writer's thread.
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Ok(db)
+}
+
+fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(db)
+}

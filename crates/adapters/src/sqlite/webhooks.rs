@@ -1,0 +1,290 @@
+//! Webhooks, their triggers, and the sequence that outlives them.
+
+use async_trait::async_trait;
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::trigger::Trigger;
+use chathook_domain::webhook::{
+    Config, Credentials, EndpointUrl, OnFailure, SigningSecret, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
+};
+use chathook_engine::ports::store::{StoreError, Stored, WebhookStore};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{Sqlite, Writing, fault};
+use crate::vault::Vault;
+
+const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
+    retry_on_failure, on_failure, timeout_ms, signing_secret, switched_off, created_at, updated_at FROM webhook";
+
+pub(crate) fn load(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<(AppId, Webhook)>> {
+    db.prepare_cached(&format!("{SELECT} WHERE row = ?1"))
+        .and_then(|mut query| query.query_row([row], columns).optional())
+        .map_err(fault)?
+        .map(|columns| columns.into_webhook(db, vault))
+        .transpose()
+}
+
+/// Every webhook of the server.
+pub(crate) fn load_all(db: &Connection, vault: &Vault) -> Stored<Vec<(AppId, Webhook)>> {
+    let rows: Vec<WebhookColumns> = db
+        .prepare_cached(&format!("{SELECT} ORDER BY row"))
+        .and_then(|mut query| query.query_map([], columns)?.collect())
+        .map_err(fault)?;
+    rows.into_iter().map(|columns| columns.into_webhook(db, vault)).collect()
+}
+
+/// The app's webhooks, in the order in which they were created.
+pub(crate) fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
+    let rows: Vec<WebhookColumns> = db
+        .prepare_cached(&format!("{SELECT} WHERE app = ?1 ORDER BY row"))
+        .and_then(|mut query| query.query_map([app.as_str()], columns)?.collect())
+        .map_err(fault)?;
+    rows.into_iter().map(|columns| columns.into_webhook(db, vault).map(|(_, webhook)| webhook)).collect()
+}
+
+fn find(db: &Connection, vault: &Vault, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>> {
+    db.prepare_cached(&format!("{SELECT} WHERE app = ?1 AND id = ?2"))
+        .and_then(|mut query| query.query_row([app.as_str(), id.as_str()], columns).optional())
+        .map_err(fault)?
+        .map(|columns| columns.into_webhook(db, vault).map(|(_, webhook)| webhook))
+        .transpose()
+}
+
+fn present(w: &Writing<'_>, app: &AppId, id: &WebhookId) -> Stored<Webhook> {
+    find(w.db, w.vault, app, id)?
+        .ok_or_else(|| Refusal::new(Code::WebhookNotFound, format!("There is no webhook '{id}'.")).into())
+}
+
+struct WebhookColumns {
+    row: i64,
+    app: String,
+    id: String,
+    name: String,
+    url: String,
+    use_basic_auth: bool,
+    username: Option<String>,
+    password: Option<Vec<u8>>,
+    enabled: bool,
+    retry_on_failure: bool,
+    on_failure: String,
+    timeout_ms: i64,
+    signing_secret: Vec<u8>,
+    switched_off: Option<String>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+fn columns(row: &Row<'_>) -> rusqlite::Result<WebhookColumns> {
+    Ok(WebhookColumns {
+        row: row.get(0)?,
+        app: row.get(1)?,
+        id: row.get(2)?,
+        name: row.get(3)?,
+        url: row.get(4)?,
+        use_basic_auth: row.get(5)?,
+        username: row.get(6)?,
+        password: row.get(7)?,
+        enabled: row.get(8)?,
+        retry_on_failure: row.get(9)?,
+        on_failure: row.get(10)?,
+        timeout_ms: row.get(11)?,
+        signing_secret: row.get(12)?,
+        switched_off: row.get(13)?,
+        created_at: row.get(14)?,
+        updated_at: row.get(15)?,
+    })
+}
+
+impl WebhookColumns {
+    fn into_webhook(self, db: &Connection, vault: &Vault) -> Stored<(AppId, Webhook)> {
+        let (app, id) = (AppId::trusted(&self.app), WebhookId::trusted(&self.id));
+        let credentials = match (self.username, self.password) {
+            (Some(username), Some(sealed)) => {
+                let password = vault.open_text(&password_record(&app, &id), &sealed).map_err(StoreError::Fault)?;
+                Some(Credentials { username, password })
+            }
+            (None, _) | (_, None) => None,
+        };
+        let config = Config {
+            name: self.name,
+            url: EndpointUrl::parse("webhookURL", &self.url)
+                .map_err(|refusal| StoreError::Fault(format!("webhook row {}: {}", self.row, refusal.message)))?,
+            use_basic_auth: self.use_basic_auth,
+            credentials,
+            enabled: self.enabled,
+            retry_on_failure: self.retry_on_failure,
+            on_failure: OnFailure::parse(&self.on_failure)
+                .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown onFailure", self.row)))?,
+            timeout_ms: self.timeout_ms,
+        };
+        let secret = vault.open(&secret_record(&app, &id), &self.signing_secret).map_err(StoreError::Fault)?;
+        let webhook = Webhook {
+            row: self.row,
+            id,
+            config,
+            triggers: triggers_of(db, self.row)?,
+            signing_secret: SigningSecret(secret),
+            switched_off: self.switched_off,
+            created_at: Time::from_ms(self.created_at),
+            updated_at: Time::from_ms(self.updated_at),
+        };
+        Ok((app, webhook))
+    }
+}
+
+fn password_record(app: &AppId, id: &WebhookId) -> String {
+    format!("webhook/{app}/{id}/password")
+}
+
+fn secret_record(app: &AppId, id: &WebhookId) -> String {
+    format!("webhook/{app}/{id}/signing_secret")
+}
+
+fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
+    let ids: Vec<String> = db
+        .prepare_cached("SELECT trigger FROM webhook_trigger WHERE webhook_row = ?1")
+        .and_then(|mut query| query.query_map([row], |row| row.get(0))?.collect())
+        .map_err(fault)?;
+    Ok(Trigger::ALL.into_iter().filter(|trigger| ids.iter().any(|id| id == trigger.id())).collect())
+}
+
+fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at: Time) -> Stored<Webhook> {
+    let WebhookDraft { id, config } = draft;
+    if find(w.db, w.vault, app, id)?.is_some() {
+        return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
+    }
+    let count: usize = w
+        .db
+        .query_row("SELECT count(*) FROM webhook WHERE app = ?1", [app.as_str()], |row| row.get(0))
+        .map_err(fault)?;
+    if count >= WEBHOOKS_PER_APP_MAX {
+        let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
+        return Err(Refusal::new(Code::WebhookLimit, sentence).into());
+    }
+    w.db.execute(
+        "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
+         on_failure, timeout_ms, signing_secret, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+        params![
+            app.as_str(),
+            id.as_str(),
+            config.name,
+            config.url.as_str(),
+            config.use_basic_auth,
+            config.credentials.as_ref().map(|c| c.username.as_str()),
+            sealed_password(w.vault, app, id, config),
+            config.enabled,
+            config.retry_on_failure,
+            config.on_failure.as_str(),
+            config.timeout_ms,
+            w.vault.seal(&secret_record(app, id), secret),
+            at.ms
+        ],
+    )
+    .and_then(|_| {
+        w.db.execute(
+            "INSERT OR IGNORE INTO webhook_sequence (app, id) VALUES (?1, ?2)",
+            [app.as_str(), id.as_str()],
+        )
+    })
+    .map_err(fault)?;
+    present(w, app, id)
+}
+
+fn sealed_password(vault: &Vault, app: &AppId, id: &WebhookId, config: &Config) -> Option<Vec<u8>> {
+    let credentials = config.credentials.as_ref()?;
+    Some(vault.seal(&password_record(app, id), credentials.password.as_bytes()))
+}
+
+fn set_config(w: &Writing<'_>, app: &AppId, id: &WebhookId, config: &Config, at: Time) -> Stored<Webhook> {
+    let row = present(w, app, id)?.row;
+    w.db.execute(
+        "UPDATE webhook SET name = ?2, url = ?3, use_basic_auth = ?4, username = ?5, password = ?6, enabled = ?7, \
+         retry_on_failure = ?8, on_failure = ?9, timeout_ms = ?10, updated_at = ?11, \
+         switched_off = CASE WHEN ?7 THEN NULL ELSE switched_off END WHERE row = ?1",
+        params![
+            row,
+            config.name,
+            config.url.as_str(),
+            config.use_basic_auth,
+            config.credentials.as_ref().map(|c| c.username.as_str()),
+            sealed_password(w.vault, app, id, config),
+            config.enabled,
+            config.retry_on_failure,
+            config.on_failure.as_str(),
+            config.timeout_ms,
+            at.ms
+        ],
+    )
+    .map_err(fault)?;
+    present(w, app, id)
+}
+
+/// What waits is cancelled; the sequence stays for a webhook made again under this id.
+fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId) -> Stored<bool> {
+    let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
+    for sql in [
+        "UPDATE delivery SET status = 'cancelled' WHERE webhook_row = ?1 AND status = 'waiting'",
+        "DELETE FROM webhook_trigger WHERE webhook_row = ?1",
+        "DELETE FROM webhook WHERE row = ?1",
+    ] {
+        w.db.execute(sql, [webhook.row]).map_err(fault)?;
+    }
+    w.db.execute("UPDATE webhook_sequence SET settled = last WHERE app = ?1 AND id = ?2", [app.as_str(), id.as_str()])
+        .map_err(fault)?;
+    Ok(true)
+}
+
+fn change_triggers(
+    w: &Writing<'_>,
+    app: &AppId,
+    id: &WebhookId,
+    triggers: &[Trigger],
+    sql: &'static str,
+) -> Stored<Webhook> {
+    let row = present(w, app, id)?.row;
+    for trigger in triggers {
+        w.db.execute(sql, params![row, trigger.id()]).map_err(fault)?;
+    }
+    present(w, app, id)
+}
+
+#[async_trait]
+impl WebhookStore for Sqlite {
+    async fn create_webhook(&self, app: &AppId, draft: WebhookDraft, secret: Vec<u8>, at: Time) -> Stored<Webhook> {
+        let app = app.clone();
+        self.write(move |w| create(w, &app, &draft, &secret, at)).await
+    }
+
+    async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>> {
+        let app = app.clone();
+        self.read(move |db, vault| of_app(db, vault, &app)).await
+    }
+
+    async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>> {
+        let (app, id) = (app.clone(), id.clone());
+        self.read(move |db, vault| find(db, vault, &app, &id)).await
+    }
+
+    async fn set_config(&self, app: &AppId, id: &WebhookId, config: Config, at: Time) -> Stored<Webhook> {
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| set_config(w, &app, &id, &config, at)).await
+    }
+
+    async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool> {
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| delete(w, &app, &id)).await
+    }
+
+    async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook> {
+        const ADD: &str = "INSERT OR IGNORE INTO webhook_trigger (webhook_row, trigger) VALUES (?1, ?2)";
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| change_triggers(w, &app, &id, &triggers, ADD)).await
+    }
+
+    async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook> {
+        const REMOVE: &str = "DELETE FROM webhook_trigger WHERE webhook_row = ?1 AND trigger = ?2";
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| change_triggers(w, &app, &id, &triggers, REMOVE)).await
+    }
+}

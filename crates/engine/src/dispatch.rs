@@ -1,0 +1,320 @@
+//! Deliveries on their way: lanes give out what may go, attempts are made, settlements are written
+//! in batches. The decisions are the domain's; here they are carried out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use chathook_domain::delivery::{Owed, Settlement, decide};
+use chathook_domain::event::body_for;
+use chathook_domain::ids::AppId;
+use chathook_domain::lane::{Fetch, LANE_LENGTH_MAX, Lanes, Returned};
+use chathook_domain::outcome::{Failure, Outcome};
+use chathook_domain::retry::WAITS_S;
+use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
+use tokio::sync::mpsc;
+
+use crate::ask::headers;
+use crate::engine::Engine;
+use crate::lines::Lines;
+use crate::ports::endpoints::{Exchange, Phases, Post};
+use crate::ports::store::{Settled, Stored};
+
+/// Deliveries settled in one transaction, and how long the first of them waits for others.
+const BATCH_MAX: usize = 500;
+const BATCH_WAIT_MS: i64 = 5;
+/// How much of an endpoint's answer is read (design 6).
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a store that refuses is left alone before it is asked again.
+const STORE_WAIT_MS: i64 = 1_000;
+
+/// A delivery given out, with what its attempt needs.
+struct Errand {
+    app: AppId,
+    webhook: Webhook,
+    owed: Owed,
+    settled_up_to: i64,
+}
+
+/// The engine's hands on the lanes.
+pub struct Dispatcher {
+    engine: Arc<Engine>,
+    dispatch: Arc<Lines>,
+    settlements: mpsc::Sender<Settled>,
+}
+
+impl Dispatcher {
+    /// Starts the loops; they end when `stop` is told and everything in flight is settled.
+    pub fn run(
+        engine: Arc<Engine>,
+        stop: tokio::sync::watch::Receiver<bool>,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
+        let dispatch = engine.dispatch.clone();
+        let (settlements, due) = mpsc::channel(BATCH_MAX * 4);
+        let writer = tokio::spawn(write_settlements(engine.clone(), dispatch.clone(), due));
+        let dispatcher = Arc::new(Self { engine, dispatch, settlements });
+        let worker = tokio::spawn(dispatcher.work(stop));
+        vec![worker, writer]
+    }
+
+    async fn work(self: Arc<Self>, mut stop: tokio::sync::watch::Receiver<bool>) {
+        self.wake_all().await;
+        loop {
+            for row in self.dispatch.take_stirred() {
+                self.pump(row).await;
+            }
+            let due = self.dispatch.next_due();
+            let sleep = async {
+                match &due {
+                    Some((tick, _)) => self.engine.clock.sleep_until(*tick).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.dispatch.nudge.notified() => {}
+                () = sleep => {
+                    for row in due.iter().flat_map(|(_, rows)| rows) {
+                        self.dispatch.stir(*row);
+                    }
+                }
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+    }
+
+    /// After a start every webhook's lanes look into the store.
+    async fn wake_all(&self) {
+        loop {
+            match self.engine.store.all_webhooks().await {
+                Ok(webhooks) => {
+                    for (_, webhook) in webhooks {
+                        self.dispatch
+                            .rooms()
+                            .entry(webhook.row)
+                            .or_insert_with(|| Lanes::after_start(IN_FLIGHT_MAX));
+                        self.dispatch.stir(webhook.row);
+                    }
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(?error, "the webhooks cannot be read; dispatch waits");
+                    self.engine.clock.sleep_until(self.engine.clock.ticks() + STORE_WAIT_MS).await;
+                }
+            }
+        }
+    }
+
+    /// Fetches what the lanes ask for and sends what may go.
+    async fn pump(self: &Arc<Self>, row: i64) {
+        let webhook = match self.engine.store.webhook_by_row(row).await {
+            Ok(Some((app, webhook))) => (app, webhook),
+            Ok(None) => {
+                // The webhook was deleted: its lanes go with it.
+                self.dispatch.rooms().remove(&row);
+                return;
+            }
+            Err(error) => return self.later(row, &error),
+        };
+        if !webhook.1.is_on() {
+            return;
+        }
+        self.refill(row).await;
+        let settled_up_to = match self.engine.store.settled_up_to(row).await {
+            Ok(number) => number,
+            Err(error) => return self.later(row, &error),
+        };
+        let now = self.engine.clock.ticks();
+        loop {
+            let owed = self.dispatch.rooms().get_mut(&row).and_then(|lanes| lanes.take(now));
+            let Some(owed) = owed else { break };
+            self.dispatch.unsettled.fetch_add(1, Ordering::SeqCst);
+            let errand = Errand { app: webhook.0.clone(), webhook: webhook.1.clone(), owed, settled_up_to };
+            self.clone().send_off(errand);
+        }
+    }
+
+    fn later(self: &Arc<Self>, row: i64, error: &crate::ports::store::StoreError) {
+        tracing::warn!(?error, webhook.row = row, "dispatch waits for the store");
+        let this = self.clone();
+        tokio::spawn(async move {
+            this.engine.clock.sleep_until(this.engine.clock.ticks() + STORE_WAIT_MS).await;
+            this.dispatch.stir(row);
+        });
+    }
+
+    async fn refill(self: &Arc<Self>, row: i64) {
+        loop {
+            let fetch = self.dispatch.rooms().get_mut(&row).and_then(Lanes::next_fetch);
+            let Some(fetch) = fetch else { return };
+            if let Err(error) = self.fetch(row, &fetch).await {
+                if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
+                    lanes.fetch_failed(&fetch);
+                }
+                return self.later(row, &error);
+            }
+        }
+    }
+
+    async fn fetch(&self, row: i64, fetch: &Fetch) -> Stored<()> {
+        let store = &self.engine.store;
+        let lane_limit = i64::try_from(LANE_LENGTH_MAX).expect("a small number");
+        let due = |owed: &Owed| self.due_tick(owed);
+        match fetch {
+            Fetch::Lane { key, after } => {
+                let owed = store.waiting_of_key(row, key, *after, lane_limit).await?;
+                if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
+                    lanes.fetched_lane(key, owed, &due);
+                }
+            }
+            Fetch::Keys { after, count_max } => {
+                let limit = i64::try_from(*count_max).expect("a small number");
+                let keys = store.waiting_keys(row, after.as_ref(), limit).await?;
+                let is_last_page = keys.len() < *count_max;
+                let mut page = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let owed = store.waiting_of_key(row, &key, 0, lane_limit).await?;
+                    page.push((key, owed));
+                }
+                if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
+                    lanes.fetched_keys(page, is_last_page, &due);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tick of a stored due time. A time further off than its own step is cut to that step: the
+    /// wall clock may have jumped.
+    fn due_tick(&self, owed: &Owed) -> i64 {
+        let ahead_ms = owed.due.ms - self.engine.clock.now().ms;
+        if owed.attempts == 0 || ahead_ms <= 0 {
+            return i64::MIN;
+        }
+        let step = usize::try_from(owed.attempts - 1).unwrap_or(usize::MAX).min(WAITS_S.len() - 1);
+        let longest_ms = WAITS_S[step] * 1_100;
+        self.engine.clock.ticks() + ahead_ms.min(longest_ms)
+    }
+
+    /// Makes the attempt in a task of its own; a panic there is the outcome `internal`.
+    fn send_off(self: Arc<Self>, errand: Errand) {
+        tokio::spawn(async move {
+            let attempt = tokio::spawn(attempt(self.engine.clone(), self.post_of(&errand)));
+            let exchange = attempt.await.unwrap_or_else(|_| Exchange {
+                outcome: Outcome::Failed(Failure::Internal),
+                phases: Phases::default(),
+                address: None,
+            });
+            self.settle(errand, exchange).await;
+        });
+    }
+
+    fn post_of(&self, errand: &Errand) -> Post {
+        let Errand { webhook, owed, settled_up_to, .. } = errand;
+        let body = body_for(&owed.body, &webhook.id);
+        let at_s = self.engine.clock.now().seconds();
+        let mut headers = headers(webhook, &owed.event_id, at_s, &body);
+        headers.push(("chathook-attempt", (owed.attempts + 1).to_string()));
+        headers.push(("chathook-sequence", owed.sequence.to_string()));
+        headers.push(("chathook-settled", settled_up_to.to_string()));
+        headers.push(("chathook-key", owed.key.to_string()));
+        Post {
+            url: webhook.config.url.clone(),
+            headers,
+            body: Arc::from(body),
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
+            answer_bytes_max: ANSWER_BYTES_MAX,
+            idle_connections_max: IN_FLIGHT_MAX,
+        }
+    }
+
+    async fn settle(&self, errand: Errand, exchange: Exchange) {
+        let Errand { app, webhook, mut owed, .. } = errand;
+        let now = self.engine.clock.now();
+        let made = owed.attempts + 1;
+        let retries = webhook.config.retry_on_failure;
+        let settlement = decide(&exchange.outcome, made, retries, now, self.engine.dice.roll());
+        tracing::debug!(
+            webhook.id = %webhook.id, delivery.id = owed.id.0, attempt = made,
+            duration_ms = exchange.phases.total_us / 1_000, settlement = ?settlement, "an attempt was made"
+        );
+        let settled = Settled {
+            app,
+            delivery: owed.id,
+            webhook_row: webhook.row,
+            attempt: made,
+            outcome: exchange.outcome,
+            phases: exchange.phases,
+            address: exchange.address,
+            settlement,
+            started_at: now,
+            start: self.engine.start.clone(),
+        };
+        let key = owed.key.clone();
+        let returned = match settlement {
+            Settlement::Delivered | Settlement::Failed => Returned::Ended,
+            Settlement::WaitUntil(due) => {
+                owed.attempts = made;
+                owed.due = due;
+                Returned::Waits { until: self.engine.clock.ticks() + (due.ms - now.ms), owed }
+            }
+            Settlement::SwitchOff => {
+                owed.attempts = made;
+                Returned::Waits { until: self.engine.clock.ticks(), owed }
+            }
+        };
+        // The lane opens only when its settlement has a place in the queue: a store that refuses
+        // holds the lanes back instead of filling memory.
+        let sent = self.settlements.send(settled).await;
+        if let Some(lanes) = self.dispatch.rooms().get_mut(&webhook.row) {
+            lanes.returned(&key, returned);
+        }
+        if sent.is_ok() {
+            self.dispatch.stir(webhook.row);
+        }
+    }
+}
+
+async fn attempt(engine: Arc<Engine>, post: Post) -> Exchange {
+    let deadline = engine.clock.ticks() + i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
+    tokio::select! {
+        exchange = engine.endpoints.post(post) => exchange,
+        () = engine.clock.sleep_until(deadline) => Exchange {
+            outcome: Outcome::Failed(Failure::Timeout),
+            phases: Phases::default(),
+            address: None,
+        },
+    }
+}
+
+/// Gathers settlements and writes them; a batch that the store refuses is written again until it is.
+async fn write_settlements(engine: Arc<Engine>, dispatch: Arc<Lines>, mut due: mpsc::Receiver<Settled>) {
+    while let Some(first) = due.recv().await {
+        let mut batch = vec![first];
+        let until = engine.clock.ticks() + BATCH_WAIT_MS;
+        while batch.len() < BATCH_MAX {
+            // Only a busy dispatcher is worth waiting for.
+            if due.is_empty() && dispatch.under_way() <= batch.len() {
+                break;
+            }
+            tokio::select! {
+                next = due.recv() => match next {
+                    Some(next) => batch.push(next),
+                    None => break,
+                },
+                () = engine.clock.sleep_until(until) => break,
+            }
+        }
+        while let Err(error) = engine.store.settle(batch.clone()).await {
+            tracing::warn!(?error, count = batch.len(), "settlements wait for the store");
+            engine.clock.sleep_until(engine.clock.ticks() + STORE_WAIT_MS).await;
+        }
+        let rows: HashSet<i64> = batch.iter().map(|s| s.webhook_row).collect();
+        dispatch.unsettled.fetch_sub(batch.len(), Ordering::SeqCst);
+        for row in rows {
+            dispatch.stir(row);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The engine: the ports that all verbs share, and what few things they keep between calls.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chathook_domain::app::App;
+use chathook_domain::ids::{AppId, EventId, StartId, Uid};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::user::User;
+
+use crate::ask::Asking;
+use crate::lines::Lines;
+use crate::ports::bus::Bus;
+use crate::ports::clock::{Clock, Dice};
+use crate::ports::endpoints::Endpoints;
+use crate::ports::store::{SharedStore, StoreError};
+use crate::send_message::MuidsUnderWay;
+
+pub struct Engine {
+    pub store: SharedStore,
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+    pub endpoints: Arc<dyn Endpoints>,
+    pub bus: Arc<dyn Bus>,
+    /// The lanes of all webhooks; the store offers to it.
+    pub dispatch: Arc<Lines>,
+    pub start: StartId,
+    pub rules: EndpointRules,
+    pub(crate) asking: Asking,
+    pub(crate) muids: MuidsUnderWay,
+}
+
+/// Which endpoint URLs may be configured at all; addresses behind names are judged at each connection.
+#[derive(Clone)]
+pub struct EndpointRules {
+    /// Plain `http` is taken, where the address lies in an opened network.
+    pub allow_http: bool,
+    /// Judges a literal address; `Err` says why it is refused.
+    pub judge_literal: Arc<dyn Fn(&IpAddr) -> Result<(), String> + Send + Sync>,
+}
+
+/// The ports of an engine.
+pub struct Ports {
+    pub store: SharedStore,
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+    pub endpoints: Arc<dyn Endpoints>,
+    pub bus: Arc<dyn Bus>,
+    pub dispatch: Arc<Lines>,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(ports: Ports, rules: EndpointRules) -> Self {
+        let start = StartId::trusted(&format!("start_{:032x}", ports.dice.bits()));
+        Self {
+            store: ports.store,
+            clock: ports.clock,
+            dice: ports.dice,
+            endpoints: ports.endpoints,
+            bus: ports.bus,
+            dispatch: ports.dispatch,
+            start,
+            rules,
+            asking: Asking::default(),
+            muids: MuidsUnderWay::default(),
+        }
+    }
+
+    /// A fresh event id: time first, so that ids sort as they were made.
+    pub(crate) fn event_id(&self) -> EventId {
+        let ms = self.clock.now().ms.max(0).cast_unsigned();
+        let random = self.dice.bits().to_be_bytes();
+        let mut tail = [0; 10];
+        tail.copy_from_slice(&random[..10]);
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid();
+        EventId::trusted(&format!("evt_{}", id.simple()))
+    }
+
+    /// A user who may act: there, and not deactivated. The system user always may.
+    pub(crate) async fn active_user(&self, app: &AppId, uid: &Uid) -> Result<User, Refusal> {
+        if uid.is_system() {
+            return Ok(User::system());
+        }
+        let user = self.store.user(app, uid).await.map_err(refuse)?;
+        user.filter(|u| u.deactivated_at.is_none()).ok_or_else(|| uid_not_found(uid))
+    }
+
+    /// The app of an id that came with management credentials.
+    pub async fn app(&self, id: &AppId) -> Result<App, Refusal> {
+        let app = self.store.app(id).await.map_err(refuse)?;
+        app.ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))
+    }
+}
+
+pub(crate) fn uid_not_found(uid: &Uid) -> Refusal {
+    Refusal::new(Code::UidNotFound, format!("There is no active user with the uid '{uid}'."))
+}
+
+/// The store's refusal for the caller; the cause of a fault is logged here, once.
+pub(crate) fn refuse(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Refused(refusal) => refusal,
+        StoreError::Unavailable(cause) => {
+            tracing::warn!(cause, "the store refuses work for now");
+            Refusal::unavailable()
+        }
+        StoreError::Fault(cause) => {
+            tracing::error!(cause, "the store failed");
+            Refusal::new(Code::Internal, "Something went wrong on our side.")
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Groups and their members.
+
+use chathook_domain::group::{Group, GroupDraft, Member, Scope};
+use chathook_domain::ids::{AppId, Guid, Uid};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::user::User;
+use serde_json::Value;
+
+use crate::caller::Caller;
+use crate::engine::{Engine, refuse, uid_not_found};
+use crate::ports::store::{Committed, Page, PageRequest};
+
+/// What came of adding one user.
+pub struct Added {
+    pub uid: Uid,
+    pub scope: Scope,
+    pub result: Result<Committed, Refusal>,
+}
+
+impl Engine {
+    pub async fn create_group(&self, caller: &Caller, draft: GroupDraft) -> Result<Group, Refusal> {
+        let now = self.clock.now();
+        let owner = if caller.uid.is_system() { draft.owner } else { Some(caller.uid.clone()) };
+        let owner = owner.unwrap_or_else(Uid::system);
+        self.active_user(&caller.app.id, &owner).await?;
+        let member = |(uid, scope)| Member { uid, scope, joined_at: now };
+        let members = draft.members.into_iter().map(member).collect();
+        let group = Group {
+            guid: draft.guid,
+            about: draft.about,
+            owner,
+            members_count: 0,
+            created_at: now,
+            updated_at: None,
+        };
+        self.store.create_group(&caller.app.id, group, members).await.map_err(refuse)
+    }
+
+    pub async fn group(&self, app: &AppId, guid: &Guid) -> Result<Group, Refusal> {
+        let group = self.store.group(app, guid).await.map_err(refuse)?;
+        group.ok_or_else(|| Refusal::new(Code::GuidNotFound, format!("There is no group with the guid '{guid}'.")))
+    }
+
+    pub async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Result<Page<Group>, Refusal> {
+        self.store.groups(app, search, page).await.map_err(refuse)
+    }
+
+    pub async fn update_group(&self, caller: &Caller, guid: &Guid, body: &Value) -> Result<Group, Refusal> {
+        let group = self.group(&caller.app.id, guid).await?;
+        self.require_scope(caller, guid, Scope::Moderator).await?;
+        let about = group.about.changed_by(body)?;
+        let owner = match body.get("owner").and_then(Value::as_str) {
+            Some(owner) if caller.uid.is_system() => Some(Uid::parse("owner", owner)?),
+            _ => None,
+        };
+        if let Some(owner) = &owner {
+            self.active_user(&caller.app.id, owner).await?;
+        }
+        self.store.set_about(&caller.app.id, guid, about, owner, self.clock.now()).await.map_err(refuse)
+    }
+
+    pub async fn delete_group(&self, caller: &Caller, guid: &Guid) -> Result<(), Refusal> {
+        self.group(&caller.app.id, guid).await?;
+        self.require_scope(caller, guid, Scope::Admin).await?;
+        self.store.delete_group(&caller.app.id, guid).await.map_err(refuse)?;
+        Ok(())
+    }
+
+    pub async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Result<Page<(User, Member)>, Refusal> {
+        self.group(app, guid).await?;
+        self.store.members(app, guid, page).await.map_err(refuse)
+    }
+
+    pub async fn add_members(
+        &self,
+        caller: &Caller,
+        guid: &Guid,
+        members: Vec<(Uid, Scope)>,
+    ) -> Result<Vec<Added>, Refusal> {
+        self.group(&caller.app.id, guid).await?;
+        self.require_scope(caller, guid, Scope::Admin).await?;
+        let by = self.active_user(&caller.app.id, &caller.uid).await?;
+        let now = self.clock.now();
+        let members = members.into_iter().map(|(uid, scope)| Member { uid, scope, joined_at: now }).collect();
+        let added = self.store.add_members(&caller.app.id, guid, members, by).await.map_err(refuse)?;
+        for (_, _, result) in &added {
+            if let Ok(committed) = result {
+                self.tell_committed(caller, committed, "memberChanged");
+            }
+        }
+        Ok(added.into_iter().map(|(uid, scope, result)| Added { uid, scope, result }).collect())
+    }
+
+    pub async fn kick_member(&self, caller: &Caller, guid: &Guid, uid: &Uid) -> Result<(), Refusal> {
+        let app = &caller.app.id;
+        self.group(app, guid).await?;
+        self.store.user(app, uid).await.map_err(refuse)?.ok_or_else(|| uid_not_found(uid))?;
+        let not_a_member =
+            || Refusal::new(Code::NotAMember, format!("The user '{uid}' is no member of the group '{guid}'."));
+        let member = self.store.member(app, guid, uid).await.map_err(refuse)?.ok_or_else(not_a_member)?;
+        if !caller.uid.is_system() && caller.uid != *uid {
+            let mine = self.require_scope(caller, guid, Scope::Moderator).await?;
+            if !mine.may_kick(member.scope) {
+                return Err(no_clearance());
+            }
+        }
+        let by = self.active_user(app, &caller.uid).await?;
+        let committed = self.store.remove_member(app, guid, uid, by, self.clock.now()).await.map_err(refuse)?;
+        self.tell_committed(caller, &committed, "memberChanged");
+        Ok(())
+    }
+
+    /// The caller's scope in a group, at least `least`. A key without `onBehalfOf` may do everything.
+    async fn require_scope(&self, caller: &Caller, guid: &Guid, least: Scope) -> Result<Scope, Refusal> {
+        if caller.uid.is_system() {
+            return Ok(Scope::Admin);
+        }
+        let member = self.store.member(&caller.app.id, guid, &caller.uid).await.map_err(refuse)?;
+        let member = member.ok_or_else(|| not_joined(guid))?;
+        if member.scope < least { Err(no_clearance()) } else { Ok(member.scope) }
+    }
+}
+
+pub(crate) fn not_joined(guid: &Guid) -> Refusal {
+    Refusal::new(Code::GroupNotJoined, format!("You have not joined the group '{guid}'."))
+}
+
+fn no_clearance() -> Refusal {
+    Refusal::new(Code::GroupNoClearance, "Your scope in this group does not allow this.")
+}

@@ -1,0 +1,133 @@
+//! The way of a message, from a draft to "sent" (design 4).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+
+use chathook_domain::group::Group;
+use chathook_domain::ids::{AppId, Key, Uid};
+use chathook_domain::message::{Accepted, Draft, Message, Receiver};
+use chathook_domain::refusal::Refusal;
+use chathook_domain::user::User;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use crate::ask::is_asked_for;
+use crate::caller::Caller;
+use crate::engine::{Engine, refuse};
+use crate::groups::not_joined;
+use crate::ports::bus::{Audience, Notice};
+use crate::ports::store::Committed;
+
+/// A call's place among those of one connection that touch one conversation: hooks are asked at
+/// once, the commit waits for the one before.
+pub struct Turn {
+    /// Resolves, or is dropped, when the call before is committed, dropped or refused.
+    pub before: Option<oneshot::Receiver<()>>,
+    /// Told, or dropped, when this one is.
+    pub done: oneshot::Sender<()>,
+}
+
+/// Sends with a `muid` that are not answered yet: a repeat waits for the one under way.
+#[derive(Default)]
+pub(crate) struct MuidsUnderWay {
+    locks: Mutex<HashMap<MuidKey, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+type MuidKey = (AppId, Uid, Key, String);
+
+impl MuidsUnderWay {
+    async fn wait_for(&self, key: MuidKey) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock().expect("no one panics while holding this lock");
+            if locks.len() > 1_024 {
+                locks.retain(|_, lock| lock.strong_count() > 0);
+            }
+            let known = locks.get(&key).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let lock = Arc::new(tokio::sync::Mutex::new(()));
+                locks.insert(key, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl Engine {
+    /// Sends a message that waits for no other.
+    pub async fn send_message(self: &Arc<Self>, caller: &Caller, draft: Draft) -> Result<Message, Refusal> {
+        let (done, _) = oneshot::channel();
+        self.send_message_in_turn(caller, draft, Turn { before: None, done }).await
+    }
+
+    /// Sends a message; its commit waits for its turn.
+    pub async fn send_message_in_turn(
+        self: &Arc<Self>,
+        caller: &Caller,
+        draft: Draft,
+        turn: Turn,
+    ) -> Result<Message, Refusal> {
+        let app = &caller.app.id;
+        let conversation = draft.receiver.conversation_of(&caller.uid);
+        let _under_way = match &draft.muid {
+            Some(muid) => {
+                let key = (app.clone(), caller.uid.clone(), conversation.clone(), muid.clone());
+                let guard = self.muids.wait_for(key).await;
+                let now = self.clock.now();
+                let known = self.store.message_of_muid(app, &caller.uid, &conversation, muid, now).await;
+                if let Some(known) = known.map_err(refuse)? {
+                    return Ok(known);
+                }
+                Some(guard)
+            }
+            None => None,
+        };
+        let sender = self.active_user(app, &caller.uid).await?;
+        let receiver_entity = self.receiver_entity(caller, &draft.receiver).await?;
+        let mut accepted =
+            Accepted { sender, draft, receiver_entity, at: self.clock.now(), event_id: self.event_id() };
+        if is_asked_for(caller) {
+            accepted = self.ask_before_message(caller, accepted).await?;
+        }
+        if let Some(before) = turn.before {
+            // An error means that the call before ended without a word, which ends the wait as well.
+            let _ = before.await;
+        }
+        let committed = self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
+        if !committed.is_repeat {
+            self.tell_committed(caller, &committed, "message");
+        }
+        let _ = turn.done.send(());
+        Ok(committed.message)
+    }
+
+    /// Tells the conversation's sockets of a stored message or action.
+    pub(crate) fn tell_committed(&self, caller: &Caller, committed: &Committed, method: &'static str) {
+        let mut params = committed.message.to_json();
+        params["cursor"] = json!(committed.cursor.to_string());
+        self.bus.tell(Notice {
+            app: caller.app.id.clone(),
+            to: Audience::Users(committed.members.clone()),
+            except: caller.session.clone(),
+            method,
+            params: Arc::new(params),
+        });
+    }
+
+    /// May this caller write to this receiver? Then the receiver as the message shows it.
+    async fn receiver_entity(&self, caller: &Caller, receiver: &Receiver) -> Result<Value, Refusal> {
+        let app = &caller.app.id;
+        match receiver {
+            Receiver::User(uid) => {
+                let user: User = self.active_user(app, uid).await?;
+                Ok(user.to_entity())
+            }
+            Receiver::Group(guid) => {
+                let group: Group = self.group(app, guid).await?;
+                let is_member = caller.uid.is_system()
+                    || self.store.member(app, guid, &caller.uid).await.map_err(refuse)?.is_some();
+                if is_member { Ok(group.to_entity()) } else { Err(not_joined(guid)) }
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The webhooks of an app: the eight operations of the management API (spec 2.2).
+
+use chathook_domain::ids::{AppId, WebhookId};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::trigger::Trigger;
+use chathook_domain::webhook::{EndpointUrl, Webhook, WebhookDraft};
+use serde_json::Value;
+
+use crate::engine::{Engine, refuse};
+
+impl Engine {
+    /// Makes a webhook with a fresh signing secret, which the answer alone shows.
+    pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
+        self.app(app).await?;
+        self.judge_url(&draft.config.url)?;
+        let mut secret = self.dice.bits().to_be_bytes().to_vec();
+        secret.extend(self.dice.bits().to_be_bytes());
+        self.store.create_webhook(app, draft, secret, self.clock.now()).await.map_err(refuse)
+    }
+
+    /// In the order in which they were created.
+    pub async fn webhooks(&self, app: &AppId) -> Result<Vec<Webhook>, Refusal> {
+        self.app(app).await?;
+        self.store.webhooks(app).await.map_err(refuse)
+    }
+
+    pub async fn webhook(&self, app: &AppId, id: &WebhookId) -> Result<Webhook, Refusal> {
+        self.app(app).await?;
+        self.store.webhook(app, id).await.map_err(refuse)?.ok_or_else(|| not_found(id))
+    }
+
+    pub async fn update_webhook(&self, app: &AppId, id: &WebhookId, body: &Value) -> Result<Webhook, Refusal> {
+        if body.get("id").is_some_and(|given| given.as_str() != Some(id.as_str())) {
+            return Err(Refusal::field(Code::BadRequest, "id", "cannot be changed"));
+        }
+        let config = self.webhook(app, id).await?.config.changed_by(body)?;
+        self.judge_url(&config.url)?;
+        let webhook = self.store.set_config(app, id, config, self.clock.now()).await.map_err(refuse)?;
+        self.dispatch.stir(webhook.row);
+        Ok(webhook)
+    }
+
+    pub async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Result<(), Refusal> {
+        let webhook = self.webhook(app, id).await?;
+        self.store.delete_webhook(app, id).await.map_err(refuse)?;
+        self.dispatch.stir(webhook.row);
+        Ok(())
+    }
+
+    pub async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Result<Webhook, Refusal> {
+        self.webhook(app, id).await?;
+        self.store.add_triggers(app, id, triggers).await.map_err(refuse)
+    }
+
+    pub async fn remove_triggers(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        triggers: Vec<Trigger>,
+    ) -> Result<Webhook, Refusal> {
+        let webhook = self.webhook(app, id).await?;
+        if let Some(absent) = triggers.iter().find(|t| !webhook.triggers.contains(t)) {
+            let complaint = format!("names a trigger that this webhook does not have: '{}'", absent.id());
+            return Err(Refusal::field(Code::TriggerNotFound, "triggerIds", &complaint));
+        }
+        self.store.remove_triggers(app, id, triggers).await.map_err(refuse)
+    }
+
+    /// What can be told of a URL without a look-up: its scheme, and a literal address.
+    fn judge_url(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+        if !url.is_https() && !self.rules.allow_http {
+            return Err(Refusal::field(Code::BadRequest, "webhookURL", "must be a valid HTTPS URL"));
+        }
+        let Some(address) = url.literal_address() else { return Ok(()) };
+        (self.rules.judge_literal)(&address)
+            .map_err(|why| Refusal::field(Code::BadRequest, "webhookURL", &format!("is refused: {why}")))
+    }
+}
+
+fn not_found(id: &WebhookId) -> Refusal {
+    Refusal::new(Code::WebhookNotFound, format!("There is no webhook with the id '{id}'."))
+}

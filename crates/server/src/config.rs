@@ -1,0 +1,184 @@
+//! Flags, environment and file, in that order, made into one checked configuration (design 7).
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+#[derive(Debug, Parser)]
+#[command(name = "chathook", version, about = "A chat server whose heart is its webhooks")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything on this machine, made to be tried: sample users, a chat page, an HTTPS inbox
+    Dev(DevFlags),
+    /// The server, on an embedded store
+    Serve(ServeFlags),
+}
+
+#[derive(Debug, Args)]
+pub struct DevFlags {
+    /// Where to listen; loopback only
+    #[arg(long, env = "CHATHOOK_DEV_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where to keep the data of this trial
+    #[arg(long, env = "CHATHOOK_DEV_DATA_DIR", default_value = "./chathook-dev-data")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct ServeFlags {
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, env = "CHATHOOK_LISTEN")]
+    pub listen: Option<String>,
+    /// Where alone to serve /apps and /metrics; unset, --listen serves them
+    #[arg(long, env = "CHATHOOK_ADMIN_LISTEN")]
+    pub admin_listen: Option<String>,
+    /// Where to keep the database, the master key and the credentials [default: ./chathook-data]
+    #[arg(long, env = "CHATHOOK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The certificate chain for TLS, PEM
+    #[arg(long, env = "CHATHOOK_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key for TLS, PEM
+    #[arg(long, env = "CHATHOOK_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// A network of internal addresses that webhooks may call; repeatable
+    #[arg(long = "allow-network", env = "CHATHOOK_ALLOW_NETWORKS", value_delimiter = ',')]
+    pub allow_networks: Option<Vec<String>>,
+    /// Let webhooks use plain http inside the allowed networks
+    #[arg(long, env = "CHATHOOK_ALLOW_HTTP_ENDPOINTS", num_args = 0..=1, default_missing_value = "true")]
+    pub allow_http_endpoints: Option<bool>,
+    /// A root certificate for endpoints, PEM, beside the system's; repeatable
+    #[arg(long = "endpoint-ca", env = "CHATHOOK_ENDPOINT_CAS", value_delimiter = ',')]
+    pub endpoint_cas: Option<Vec<PathBuf>>,
+    /// The configuration file [default: chathook.toml if there is one]
+    #[arg(long, env = "CHATHOOK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// How to write the log [default: text on a terminal, else json]
+    #[arg(long, env = "CHATHOOK_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The file: the flags' names with underscores.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    admin_listen: Option<String>,
+    data_dir: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    allow_networks: Option<Vec<String>>,
+    allow_http_endpoints: Option<bool>,
+    endpoint_cas: Option<Vec<PathBuf>>,
+    log_format: Option<LogFormat>,
+}
+
+/// What `serve` runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub admin_listen: Option<SocketAddr>,
+    pub data_dir: PathBuf,
+    pub tls: Option<TlsFiles>,
+    pub allow_networks: Vec<String>,
+    pub allow_http_endpoints: bool,
+    pub endpoint_cas: Vec<PathBuf>,
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Config {
+    /// Merges flags (which clap has already filled from the environment) with the file and the defaults.
+    /// The error is one sentence that names the setting and the cure.
+    pub fn merge(flags: ServeFlags) -> Result<Self, String> {
+        let file = read_file(flags.config.as_deref())?;
+        let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let admin_listen = flags.admin_listen.or(file.admin_listen);
+        let tls = match (flags.tls_cert.or(file.tls_cert), flags.tls_key.or(file.tls_key)) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => return Err("tls_cert is set without tls_key: set --tls-key too.".to_owned()),
+            (None, Some(_)) => return Err("tls_key is set without tls_cert: set --tls-cert too.".to_owned()),
+        };
+        Ok(Self {
+            listen: address("listen", &listen)?,
+            admin_listen: admin_listen.map(|text| address("admin_listen", &text)).transpose()?,
+            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./chathook-data")),
+            tls,
+            allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
+            allow_http_endpoints: flags.allow_http_endpoints.or(file.allow_http_endpoints).unwrap_or(false),
+            endpoint_cas: flags.endpoint_cas.or(file.endpoint_cas).unwrap_or_default(),
+            log_format: flags.log_format.or(file.log_format),
+        })
+    }
+}
+
+fn address(setting: &str, text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{setting} is '{text}', which is no address: write it as 127.0.0.1:8080."))
+}
+
+fn read_file(named: Option<&Path>) -> Result<File, String> {
+    let path = named.unwrap_or(Path::new("chathook.toml"));
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            format!("The configuration file {} is not right: {}.", path.display(), error.message())
+        }),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
+        Err(error) => {
+            Err(format!("The configuration file {} cannot be read ({error}): name another with --config.", path.display()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_goes_before_the_file_and_the_file_before_the_default() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chathook.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndata_dir = \"from-file\"\n").expect("written");
+        let flags =
+            ServeFlags { listen: Some("127.0.0.1:2".to_owned()), config: Some(path), ..ServeFlags::default() };
+        let config = Config::merge(flags).expect("fit");
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.data_dir, PathBuf::from("from-file"));
+        assert!(!config.allow_http_endpoints);
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_setting_and_the_cure() {
+        let flags = ServeFlags { listen: Some("everywhere".to_owned()), ..ServeFlags::default() };
+        let sentence = Config::merge(flags).expect_err("not an address");
+        assert!(sentence.contains("listen") && sentence.contains("127.0.0.1:8080"), "{sentence}");
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_stops_the_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chathook.toml");
+        std::fs::write(&path, "lissten = \"127.0.0.1:1\"\n").expect("written");
+        let flags = ServeFlags { config: Some(path), ..ServeFlags::default() };
+        assert!(Config::merge(flags).expect_err("unknown").contains("lissten"));
+    }
+}
