@@ -61,7 +61,9 @@ impl Engine {
                     apply(&accepted.draft, &webhook.id, &judgement.verdict).unwrap_or(None)
                 }
             };
-            log.push(self.asked(&accepted, webhook, &judgement, began));
+            let asked = self.asked(&accepted, webhook, &judgement, began);
+            metrics::counter!("chathook_before_message_total", "verdict" => asked.verdict).increment(1);
+            log.push(asked);
             match next {
                 Some(draft) => accepted.draft = draft,
                 None => {

@@ -52,6 +52,11 @@ pub struct Missed {
 }
 
 impl Engine {
+    /// Writes down that this start has begun, before anything else is stored under its name.
+    pub async fn begin(&self) -> Result<(), Refusal> {
+        self.store.begin_start(&self.start, self.clock.now()).await.map_err(refuse)
+    }
+
     /// Opens a connection; an older one of the same token and device ends after it.
     pub async fn log_in(&self, log_in: LogIn) -> Result<LoggedIn, Refusal> {
         let session_id = self.new_session_id();

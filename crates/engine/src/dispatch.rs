@@ -23,7 +23,7 @@ use crate::ports::store::{Settled, Stored};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
 const BATCH_MAX: usize = 500;
-const BATCH_WAIT_MS: i64 = 5;
+const BATCH_WAIT: Duration = Duration::from_millis(5);
 /// How much of an endpoint's answer is read (design 6).
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -252,6 +252,7 @@ impl Dispatcher {
             started_at: now,
             start: self.engine.start.clone(),
         };
+        count(&settled);
         let key = owed.key.clone();
         let returned = match settlement {
             Settlement::Delivered | Settlement::Failed => Returned::Ended,
@@ -277,6 +278,14 @@ impl Dispatcher {
     }
 }
 
+fn count(settled: &Settled) {
+    let outcome = chathook_domain::delivery::outcome_name(&settled.outcome);
+    metrics::counter!("chathook_attempts_total", "outcome" => outcome).increment(1);
+    #[allow(clippy::cast_precision_loss)]
+    let seconds = settled.phases.total_us as f64 / 1e6;
+    metrics::histogram!("chathook_attempt_seconds").record(seconds);
+}
+
 async fn attempt(engine: Arc<Engine>, post: Post) -> Exchange {
     let deadline = engine.clock.ticks() + i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
     tokio::select! {
@@ -293,7 +302,9 @@ async fn attempt(engine: Arc<Engine>, post: Post) -> Exchange {
 async fn write_settlements(engine: Arc<Engine>, dispatch: Arc<Lines>, mut due: mpsc::Receiver<Settled>) {
     while let Some(first) = due.recv().await {
         let mut batch = vec![first];
-        let until = engine.clock.ticks() + BATCH_WAIT_MS;
+        // Nothing that anyone sees depends on this wait, so it is the runtime's and not the clock's.
+        let waited_enough = tokio::time::sleep(BATCH_WAIT);
+        tokio::pin!(waited_enough);
         while batch.len() < BATCH_MAX {
             // Only a busy dispatcher is worth waiting for.
             if due.is_empty() && dispatch.under_way() <= batch.len() {
@@ -304,7 +315,7 @@ async fn write_settlements(engine: Arc<Engine>, dispatch: Arc<Lines>, mut due: m
                     Some(next) => batch.push(next),
                     None => break,
                 },
-                () = engine.clock.sleep_until(until) => break,
+                () = &mut waited_enough => break,
             }
         }
         while let Err(error) = engine.store.settle(batch.clone()).await {

@@ -95,6 +95,7 @@ impl Engine {
         }
         let committed = self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
         if !committed.is_repeat {
+            metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
             self.tell_committed(caller, &committed, "message");
         }
         let _ = turn.done.send(());

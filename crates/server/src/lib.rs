@@ -4,4 +4,6 @@ pub mod api;
 pub mod app;
 pub mod config;
 pub mod dev;
+pub mod doors;
+pub mod serve;
 pub mod socket;

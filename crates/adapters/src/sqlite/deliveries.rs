@@ -21,14 +21,7 @@ const GONE: &str = "gone";
 #[async_trait]
 impl DeliveryStore for Sqlite {
     async fn all_webhooks(&self) -> Stored<Vec<(AppId, Webhook)>> {
-        self.read(|db, vault| {
-            let mut all = Vec::new();
-            for row in webhook_rows(db).map_err(fault)? {
-                all.extend(webhooks::load(db, vault, row)?);
-            }
-            Ok(all)
-        })
-        .await
+        self.read(webhooks::load_all).await
     }
 
     async fn webhook_by_row(&self, row: i64) -> Stored<Option<(AppId, Webhook)>> {
@@ -72,10 +65,6 @@ impl DeliveryStore for Sqlite {
         })
         .await
     }
-}
-
-fn webhook_rows(db: &Connection) -> rusqlite::Result<Vec<i64>> {
-    db.prepare_cached("SELECT row FROM webhook ORDER BY row")?.query_map([], |row| row.get(0))?.collect()
 }
 
 /// One seek per key, since a lane may hold any number of deliveries.

@@ -26,7 +26,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use self::writer::Writer;
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
 const LOCK: &str = "chathook.lock";
@@ -54,6 +54,8 @@ pub enum OpenError {
     File(PathBuf, std::io::Error),
     /// The database was made by a newer version, or a migration is not the one that was applied.
     Schema(String),
+    /// The master key is not the store's.
+    Key(String),
     Database(rusqlite::Error),
 }
 
@@ -62,7 +64,7 @@ impl std::fmt::Display for OpenError {
         match self {
             Self::InUse(path) => write!(f, "Another chathook uses this data directory: it holds {}.", path.display()),
             Self::File(path, error) => write!(f, "Cannot open {}: {error}.", path.display()),
-            Self::Schema(sentence) => f.write_str(sentence),
+            Self::Schema(sentence) | Self::Key(sentence) => f.write_str(sentence),
             Self::Database(error) => write!(f, "Cannot open the database: {error}."),
         }
     }
@@ -73,7 +75,7 @@ impl std::error::Error for OpenError {
         match self {
             Self::File(_, error) => Some(error),
             Self::Database(error) => Some(error),
-            Self::InUse(_) | Self::Schema(_) => None,
+            Self::InUse(_) | Self::Schema(_) | Self::Key(_) => None,
         }
     }
 }
@@ -87,7 +89,6 @@ impl From<rusqlite::Error> for OpenError {
 /// What a job of the writer works on. What it pushes to `owed` is offered after the commit, in order.
 pub(crate) struct Writing<'a> {
     pub db: &'a Connection,
-    #[allow(dead_code, reason = "each noun takes what it needs")]
     pub vault: &'a Vault,
     pub owed: Vec<Owed>,
 }
@@ -100,6 +101,7 @@ impl Sqlite {
         let path = dir.join(DATABASE);
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
+        vault::check(&db, &vault).map_err(OpenError::Key)?;
         let checkpoints = open_writing(&path)?;
         let writer = Writer::start(db, checkpoints, Arc::clone(&vault), offers)
             .map_err(|error| OpenError::File(path.clone(), error))?;

@@ -7,7 +7,7 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_engine::ports::store::{Page, PageRequest, StoreError, Stored, TokenOwner, UserStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use super::{Sqlite, Writing, apps, connections, fault};
 use crate::vault::Vault;
@@ -72,11 +72,11 @@ pub(crate) fn columns(row: &Row<'_>) -> rusqlite::Result<UserColumns> {
 impl UserColumns {
     pub(crate) fn into_user(self, db: &Connection, app: &AppId) -> Stored<User> {
         let uid = Uid::trusted(&self.uid);
-        let metadata = self.metadata.as_deref().map(json).transpose()?;
+        let metadata = metadata_of(self.metadata.as_deref())?;
         Ok(User {
             is_online: connections::is_online(db, app, &uid)?,
             uid,
-            profile: Profile { metadata, tags: json(&self.tags)?, ..self.profile },
+            profile: Profile { metadata, tags: tags_of(&self.tags)?, ..self.profile },
             created_at: Time::from_ms(self.created_at),
             updated_at: self.updated_at.map(Time::from_ms),
             last_active_at: self.last_active_at.map(Time::from_ms),
@@ -85,14 +85,14 @@ impl UserColumns {
     }
 }
 
-/// Reads a column that we wrote as JSON.
-pub(crate) fn json<T: DeserializeOwned>(text: &str) -> Stored<T> {
-    serde_json::from_str(text).map_err(|error| StoreError::Fault(format!("a column of JSON: {error}")))
+/// Reads a column of metadata.
+pub(crate) fn metadata_of(text: Option<&str>) -> Stored<Option<Map<String, Value>>> {
+    text.map(serde_json::from_str).transpose().map_err(|error| StoreError::Fault(format!("a column of metadata: {error}")))
 }
 
-/// Writes a column as JSON.
-pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
-    serde_json::to_string(value).expect("maps of text and lists of text are JSON")
+/// Reads a column of tags.
+pub(crate) fn tags_of(text: &str) -> Stored<Vec<String>> {
+    serde_json::from_str(text).map_err(|error| StoreError::Fault(format!("a column of tags: {error}")))
 }
 
 /// The pattern of a prefix search; letter case is ignored, wildcards stand for themselves.
@@ -124,8 +124,8 @@ fn create(w: &Writing<'_>, app: &AppId, user: &User, token: Option<&AuthToken>) 
             profile.link,
             profile.role,
             profile.status_message,
-            profile.metadata.as_ref().map(to_json),
-            to_json(&profile.tags),
+            profile.metadata.as_ref().map(|metadata| json!(metadata).to_string()),
+            json!(profile.tags).to_string(),
             user.created_at.ms,
             user.updated_at.map(|at| at.ms),
             user.last_active_at.map(|at| at.ms),
@@ -169,8 +169,8 @@ fn set_profile(db: &Connection, app: &AppId, uid: &Uid, profile: &Profile, at: T
             profile.link,
             profile.role,
             profile.status_message,
-            profile.metadata.as_ref().map(to_json),
-            to_json(&profile.tags),
+            profile.metadata.as_ref().map(|metadata| json!(metadata).to_string()),
+            json!(profile.tags).to_string(),
             at.ms
         ],
     )

@@ -153,11 +153,11 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
     if find(w.db, w.vault, app, id)?.is_some() {
         return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
     }
-    let count: usize = w
+    let count: i64 = w
         .db
         .query_row("SELECT count(*) FROM webhook WHERE app = ?1", [app.as_str()], |row| row.get(0))
         .map_err(fault)?;
-    if count >= WEBHOOKS_PER_APP_MAX {
+    if usize::try_from(count).is_ok_and(|count| count >= WEBHOOKS_PER_APP_MAX) {
         let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
     }

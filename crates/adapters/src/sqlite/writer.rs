@@ -197,7 +197,7 @@ impl Work {
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(fault)?;
         let mut all = Vec::new();
         for job in batch.iter_mut() {
-            match self.run(job.as_mut()) {
+            match self.run_one(job.as_mut()) {
                 Ok(owed) => all.extend(owed),
                 Err(error) => return Err(self.undo(error)),
             }
@@ -213,7 +213,8 @@ impl Work {
         Ok(all)
     }
 
-    fn run(&self, job: &mut dyn Job) -> rusqlite::Result<Vec<Owed>> {
+    /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
+    fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<Vec<Owed>> {
         self.db.execute_batch("SAVEPOINT job")?;
         let mut writing = Writing { db: &self.db, vault: &self.vault, owed: Vec::new() };
         let is_kept = job.run(&mut writing);
@@ -245,7 +246,7 @@ impl Work {
         if changes.wrapping_sub(self.changes_seen) >= CHECKPOINT_CHANGES {
             self.changes_seen = changes;
             // When one is called for already, that one will do.
-            drop(self.due.try_send(()));
+            let _ = self.due.try_send(());
         }
     }
 }
@@ -288,5 +289,35 @@ fn copied(failure: &StoreError) -> StoreError {
         StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
         StoreError::Refused(refusal) => StoreError::Refused(refusal.clone()),
         StoreError::Fault(text) => StoreError::Fault(text.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Sqlite;
+    use super::{Arc, Offers, Owed, StoreError, Vault};
+
+    struct Nobody;
+
+    impl Offers for Nobody {
+        fn offer(&self, _owed: Vec<Owed>) {}
+    }
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_undone_and_the_next_goes_on() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let vault = Arc::new(Vault::from_key([7; 32]));
+        let store = Sqlite::open(dir.path(), vault, Arc::new(Nobody)).expect("the store opens");
+        let panicked = store
+            .write::<(), _>(|w| {
+                w.db.execute("UPDATE probe SET n = 41", []).expect("the row changes");
+                panic!("a mistake of ours");
+            })
+            .await;
+        assert!(matches!(panicked, Err(StoreError::Fault(_))));
+        let n = store
+            .write(|w| w.db.query_row("SELECT n FROM probe", [], |row| row.get::<_, i64>(0)).map_err(super::fault))
+            .await;
+        assert_eq!(n.expect("the writer lives"), 0);
     }
 }

@@ -37,6 +37,7 @@ const HANG_MAX: Duration = Duration::from_secs(30);
 pub type NowMs = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// What a webhook must send as HTTP Basic to be let in.
+#[derive(Clone)]
 pub struct BasicCredentials {
     pub username: String,
     pub password: String,

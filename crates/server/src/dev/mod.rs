@@ -4,6 +4,7 @@
 pub mod feed;
 pub mod inbox;
 pub mod page;
+pub mod start;
 
 pub use inbox::{BasicCredentials, Inbox};
 pub use page::{DevState, DevUser, only_local, router};

@@ -1,0 +1,202 @@
+//! The only wiring: ports to adapters, verbs to doors, loops to one stop.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
+use chathook_adapters::local_bus::LocalBus;
+use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::vault::Vault;
+use chathook_domain::address::OpenNetworks;
+use chathook_engine::connections::GRACE_MS;
+use chathook_engine::dispatch::Dispatcher;
+use chathook_engine::engine::{EndpointRules, Engine, Ports};
+use chathook_engine::lines::Lines;
+use chathook_engine::ports::clock::{Clock, Dice};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::api::{self, Api, ManagementCredentials};
+use crate::doors::{Door, Peer, connections_max};
+use crate::socket::{self, Sockets};
+
+/// How long a stop may take (design 7).
+const STOP_MAX: Duration = Duration::from_secs(9);
+const SWEEP_RETRY_MS: i64 = 1_000;
+
+/// Everything a server is made of.
+pub struct Parts {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    /// Where alone management calls are served, where set.
+    pub admin_listen: Option<SocketAddr>,
+    pub tls: Option<TlsAcceptor>,
+    pub open_networks: OpenNetworks,
+    pub allow_http: bool,
+    pub extra_roots: Vec<CertificateDer<'static>>,
+    pub use_system_roots: bool,
+    pub management: ManagementCredentials,
+    pub master_key: Option<String>,
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+}
+
+/// A server whose engine works and whose doors are not open yet.
+pub struct Built {
+    pub engine: Arc<Engine>,
+    api: Arc<Api>,
+    sockets: Arc<Sockets>,
+    parts: Doorways,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+struct Doorways {
+    listen: SocketAddr,
+    admin_listen: Option<SocketAddr>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// A server that takes connections.
+pub struct Running {
+    pub engine: Arc<Engine>,
+    pub address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Opens the store and starts the engine.
+pub async fn build(parts: Parts) -> anyhow::Result<Built> {
+    std::fs::create_dir_all(&parts.data_dir)
+        .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
+    let vault = Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
+    let lines = Arc::new(Lines::default());
+    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
+    let rules = rules(parts.open_networks.clone(), parts.allow_http);
+    let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
+        open_networks: parts.open_networks,
+        allow_http: parts.allow_http,
+        extra_roots: parts.extra_roots,
+        use_system_roots: parts.use_system_roots,
+    })
+    .map_err(anyhow::Error::msg)?;
+    let bus = Arc::new(LocalBus::default());
+    let ports = Ports {
+        store: Arc::new(store),
+        clock: parts.clock,
+        dice: parts.dice,
+        endpoints: Arc::new(endpoints),
+        bus: bus.clone(),
+        dispatch: lines,
+    };
+    let engine = Arc::new(Engine::new(ports, rules));
+    engine.begin().await.map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
+    let (stop, stopped) = watch::channel(false);
+    let tasks = Dispatcher::run(engine.clone(), stopped.clone());
+    let api = Arc::new(Api::new(engine.clone(), parts.management));
+    let sockets = Arc::new(Sockets { engine: engine.clone(), bus, shutdown: stopped });
+    let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
+    Ok(Built { engine, api, sockets, parts: doorways, stop, tasks })
+}
+
+impl Built {
+    /// Opens the doors; `wrap` may add to and guard what the main one serves.
+    pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
+        let places = Arc::new(Semaphore::new(connections_max()));
+        let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
+        let chat = chat.merge(api::health_router(self.api.clone()));
+        let management = api::management_router(self.api.clone());
+        let (main, admin) = match self.parts.admin_listen {
+            None => (chat.merge(management), None),
+            Some(at) => (chat, Some((at, management.merge(api::health_router(self.api.clone()))))),
+        };
+        let door = open_door(self.parts.listen, self.parts.tls.clone(), &places).await?;
+        let address = door.address();
+        self.serve(door, wrap(api::with_fallbacks(main)));
+        let mut admin_address = None;
+        if let Some((at, router)) = admin {
+            let door = open_door(at, self.parts.tls.clone(), &places).await?;
+            admin_address = Some(door.address());
+            self.serve(door, api::with_fallbacks(router));
+        }
+        self.tasks.push(tokio::spawn(sweep(self.engine.clone(), self.stop.subscribe())));
+        self.api.is_ready.store(true, Ordering::SeqCst);
+        Ok(Running { engine: self.engine, address, admin_address, stop: self.stop, tasks: self.tasks })
+    }
+
+    fn serve(&mut self, door: Door, router: Router) {
+        let router = router.layer(from_fn(name_peer));
+        let mut stopped = self.stop.subscribe();
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        self.tasks.push(tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            if let Err(error) = axum::serve(door, service).with_graceful_shutdown(stopped).await {
+                tracing::error!(%error, "a listener ended");
+            }
+        }));
+    }
+}
+
+impl Running {
+    /// Stops accepting, finishes or hands back what is in flight.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let all = async {
+            for task in self.tasks {
+                let _ = task.await;
+            }
+        };
+        if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+            tracing::warn!("the stop did not wait for the last connections");
+        }
+    }
+}
+
+async fn open_door(at: SocketAddr, tls: Option<TlsAcceptor>, places: &Arc<Semaphore>) -> anyhow::Result<Door> {
+    Door::open(at, tls, places.clone())
+        .await
+        .with_context(|| format!("{at} cannot be listened on: choose another address with --listen"))
+}
+
+/// Puts the peer where extractors look for it.
+async fn name_peer(ConnectInfo(Peer(peer)): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    next.run(request).await
+}
+
+fn rules(open_networks: OpenNetworks, allow_http: bool) -> EndpointRules {
+    let judge = move |address: &IpAddr| open_networks.may_call(*address).map_err(|refused| refused.to_string());
+    EndpointRules { allow_http, judge_literal: Arc::new(judge) }
+}
+
+/// After the grace, ends what earlier starts left open, each connection once.
+async fn sweep(engine: Arc<Engine>, mut stop: watch::Receiver<bool>) {
+    let work = async {
+        let ready_at = engine.clock.ticks();
+        engine.clock.sleep_until(ready_at + GRACE_MS).await;
+        loop {
+            match engine.sweep_dead_connections().await {
+                Ok(0) => break,
+                Ok(count) => tracing::info!(count, "ended connections of an earlier start"),
+                Err(_) => engine.clock.sleep_until(engine.clock.ticks() + SWEEP_RETRY_MS).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}

@@ -1,0 +1,92 @@
+//! The socket (design 8): JSON-RPC 2.0 over WebSocket text frames. Who may do what is the engine's to say.
+
+mod calls;
+mod end;
+mod frames;
+mod live;
+mod log_in;
+mod turns;
+mod writer;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use axum::routing::get;
+use chathook_adapters::local_bus::LocalBus;
+use chathook_engine::engine::Engine;
+use futures_util::StreamExt;
+
+/// Largest frame and message from a client (design 8).
+const FRAME_BYTES_MAX: usize = 1024 * 1024;
+const READ_BUFFER_BYTES: usize = 1024;
+/// Above the largest frame that the server writes.
+const WRITE_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What all sockets share.
+pub struct Sockets {
+    pub engine: Arc<Engine>,
+    pub bus: Arc<LocalBus>,
+    /// Turns true when the server goes away.
+    pub shutdown: tokio::sync::watch::Receiver<bool>,
+}
+
+pub fn router(sockets: Arc<Sockets>) -> Router {
+    Router::new().route("/v3/socket", get(open)).route("/v3.0/socket", get(open)).with_state(sockets)
+}
+
+async fn open(State(sockets): State<Arc<Sockets>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    let origin = foreign_origin(&headers);
+    upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(FRAME_BYTES_MAX)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .on_upgrade(move |socket| Box::pin(serve(sockets, socket, origin)))
+}
+
+/// The page's origin, where it is not this very host, whose pages are our own.
+fn foreign_origin(headers: &HeaderMap) -> Option<String> {
+    let origin = String::from_utf8_lossy(headers.get(header::ORIGIN)?.as_bytes()).into_owned();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_own = match (origin.split_once("://"), host) {
+        (Some((_, authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
+        _ => false,
+    };
+    (!is_own).then_some(origin)
+}
+
+/// One socket, from its upgrade to its end.
+async fn serve(sockets: Arc<Sockets>, socket: WebSocket, origin: Option<String>) {
+    let (mut sink, mut stream) = socket.split();
+    // Boxed, so that an idle socket does not hold the room of a log-in.
+    let entry = Box::pin(log_in::log_in(&sockets, &mut sink, &mut stream, origin)).await;
+    match entry {
+        Ok(entry) => live::live(sockets, *entry, sink, stream).await,
+        Err(end) => end::finish(&*sockets.engine.clock, end, &mut sink, &mut stream).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(origin: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, header::HeaderValue::from_static("localhost:8080"));
+        headers.insert(header::ORIGIN, header::HeaderValue::from_static(origin));
+        headers
+    }
+
+    #[test]
+    fn pages_of_this_host_are_our_own() {
+        assert_eq!(foreign_origin(&headers("http://localhost:8080")), None);
+        assert_eq!(foreign_origin(&HeaderMap::new()), None);
+        assert!(foreign_origin(&headers("http://localhost:9090")).is_some());
+        assert!(foreign_origin(&headers("null")).is_some());
+    }
+}
