@@ -263,7 +263,8 @@ impl Dispatcher {
             }
             Settlement::SwitchOff => {
                 owed.attempts = made;
-                Returned::Waits { until: self.engine.clock.ticks(), owed }
+                // By then the switch-off is written, and nothing more goes out.
+                Returned::Waits { until: self.engine.clock.ticks() + STORE_WAIT_MS, owed }
             }
         };
         // The lane opens only when its settlement has a place in the queue: a store that refuses

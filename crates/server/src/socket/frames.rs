@@ -56,11 +56,11 @@ impl From<Refusal> for Failure {
 }
 
 impl BadFrame {
-    fn new(rpc: i32, id: Value, sentence: &str) -> Self {
-        Self { id, failure: Failure { rpc, refusal: Refusal::new(Code::BadRequest, sentence) } }
+    fn new(rpc: i32, id: Value, sentence: &str) -> Box<Self> {
+        Box::new(Self { id, failure: Failure { rpc, refusal: Refusal::new(Code::BadRequest, sentence) } })
     }
 
-    pub fn binary() -> Self {
+    pub fn binary() -> Box<Self> {
         Self::new(INVALID_REQUEST, Value::Null, "The socket takes text frames only.")
     }
 
@@ -69,7 +69,7 @@ impl BadFrame {
     }
 }
 
-pub(super) fn parse(text: &str) -> Result<Call, BadFrame> {
+pub(super) fn parse(text: &str) -> Result<Call, Box<BadFrame>> {
     if !is_shallow(text.as_bytes()) {
         return Err(BadFrame::new(INVALID_REQUEST, Value::Null, "The frame is nested too deeply."));
     }

@@ -13,7 +13,7 @@ use chathook_engine::caller::Caller;
 use chathook_engine::engine::Engine;
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::end::{End, Incoming, Sink, Stream, finish, going_away, next};
 use super::frames::{BadFrame, Call, Failure, answered, parse};
@@ -142,7 +142,7 @@ async fn read(live: &Arc<Live>, stream: &mut Stream, token_hash: Vec<u8>, logged
     let mut bad_frames = 0;
     loop {
         // With all places taken nothing is read, and TCP holds the client back.
-        let Ok(place) = Arc::clone(&live.places).acquire_owned().await else { return End::Gone };
+        drop(live.places.acquire().await);
         live.hear();
         let incoming = next(stream).await;
         live.hear();
@@ -161,7 +161,6 @@ async fn read(live: &Arc<Live>, stream: &mut Stream, token_hash: Vec<u8>, logged
                 }
             }
             Ok(call) if call.method == "logout" => {
-                drop(place);
                 match log_out(live, &token_hash).await {
                     Ok(()) => {
                         *logged_out = Some(answered(&call.id, &Ok(json!({}))));
@@ -176,7 +175,7 @@ async fn read(live: &Arc<Live>, stream: &mut Stream, token_hash: Vec<u8>, logged
                 answer(live, &call.id, &Err(refusal.into()));
             }
             // Boxed, so that an idle socket does not hold the room of a call.
-            Ok(call) => Box::pin(begin(live, call, &mut turns, place)).await,
+            Ok(call) => Box::pin(begin(live, call, &mut turns)).await,
         }
     }
 }
@@ -194,7 +193,8 @@ async fn log_out(live: &Live, token_hash: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Gives a call its place in order, and has it done beside the others.
-async fn begin(live: &Arc<Live>, call: Call, turns: &mut Turns, place: OwnedSemaphorePermit) {
+async fn begin(live: &Arc<Live>, call: Call, turns: &mut Turns) {
+    let Ok(place) = Arc::clone(&live.places).acquire_owned().await else { return };
     let Call { id, method, params } = call;
     let work = match calls::begin(live, &method, &params, turns).await {
         Ok(work) => work,

@@ -1,0 +1,146 @@
+//! Success envelopes, and the two ways in which lists are paged (spec 4.2).
+
+use axum::Json;
+use chathook_domain::ids::{Key, MessageId};
+use chathook_domain::message::Message;
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_engine::ports::store::{MessageFilter, Page, PageRequest};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::extract::Params;
+
+/// What a handler answers with.
+pub type Answer = Result<Json<Value>, ApiError>;
+
+const PER_PAGE_DEFAULT: i64 = 100;
+const PER_PAGE_MAX: i64 = 1_000;
+const PAGE_MAX: i64 = 1_000_000_000;
+
+#[must_use]
+pub fn data(value: Value) -> Json<Value> {
+    Json(json!({"data": value}))
+}
+
+/// A deed that leaves nothing to show but that it was done.
+#[must_use]
+pub fn done(message: &str) -> Json<Value> {
+    data(json!({"success": true, "message": message}))
+}
+
+pub fn page_request(params: &Params) -> Result<PageRequest, Refusal> {
+    // Some clients count pages from 0.
+    let page = params.number("page", 0, PAGE_MAX)?.unwrap_or(1).max(1);
+    let per_page = params.number("perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
+    Ok(PageRequest { page, per_page })
+}
+
+#[must_use]
+pub fn paged(items: Vec<Value>, total: i64, request: PageRequest) -> Json<Value> {
+    let pagination = json!({
+        "total": total,
+        "count": items.len(),
+        "per_page": request.per_page,
+        "current_page": request.page,
+        "total_pages": total.unsigned_abs().div_ceil(request.per_page.unsigned_abs().max(1)),
+    });
+    Json(json!({"data": items, "meta": {"pagination": pagination}}))
+}
+
+/// One page of a list that is whole in memory.
+#[must_use]
+pub fn page_of(all: Vec<Value>, request: PageRequest) -> Json<Value> {
+    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let skipped = usize::try_from((request.page - 1) * request.per_page).unwrap_or(usize::MAX);
+    let taken = usize::try_from(request.per_page).unwrap_or(usize::MAX);
+    paged(all.into_iter().skip(skipped).take(taken).collect(), total, request)
+}
+
+#[must_use]
+pub fn page_of_store<T>(page: &Page<T>, request: PageRequest, to_json: impl Fn(&T) -> Value) -> Json<Value> {
+    paged(page.items.iter().map(to_json).collect(), page.total, request)
+}
+
+/// Which way a list of messages is walked (spec 4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affix {
+    /// Towards newer messages.
+    Append,
+    /// Towards older messages.
+    Prepend,
+}
+
+impl Affix {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Prepend => "prepend",
+        }
+    }
+}
+
+/// Where in a list of messages the caller stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Cursor {
+    affix: Affix,
+    id: Option<MessageId>,
+    limit: i64,
+}
+
+impl Cursor {
+    /// Reads `affix`, `id`, and `limit` or `perPage`. Without them: the newest 100.
+    pub fn parse(params: &Params) -> Result<Self, Refusal> {
+        let affix = match params.text("affix") {
+            None | Some("prepend") => Affix::Prepend,
+            Some("append") => Affix::Append,
+            Some(_) => return Err(Refusal::field(Code::BadRequest, "affix", "must be 'append' or 'prepend'")),
+        };
+        let id = params.text("id").map(|text| {
+            MessageId::parse(text).ok_or_else(|| Refusal::field(Code::BadRequest, "id", "must be a message's id"))
+        });
+        let limit = match params.number("limit", 1, PER_PAGE_MAX)? {
+            Some(limit) => limit,
+            None => params.number("perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT),
+        };
+        Ok(Self { affix, id: id.transpose()?, limit })
+    }
+
+    #[must_use]
+    pub fn filter(self, conversation: Option<Key>) -> MessageFilter {
+        let (before, after) = match self.affix {
+            Affix::Append => (None, Some(self.id.unwrap_or(MessageId(0)))),
+            Affix::Prepend => (self.id, None),
+        };
+        MessageFilter { conversation, visible_to: None, before, after, limit: self.limit }
+    }
+
+    /// The list with `meta.next`, which repeated as the query asks for what follows.
+    #[must_use]
+    pub fn answer(self, messages: &[Message]) -> Json<Value> {
+        let last = match self.affix {
+            Affix::Append => messages.last(),
+            Affix::Prepend => messages.first(),
+        };
+        let mut meta = json!({"current": {"limit": self.limit, "count": messages.len()}});
+        if let Some(last) = last {
+            let (id, sent_at) = (last.id.to_string(), last.sent_at.seconds());
+            meta["next"] = json!({"affix": self.affix.as_str(), "sentAt": sent_at, "id": id});
+        }
+        let items: Vec<Value> = messages.iter().map(Message::to_json).collect();
+        Json(json!({"data": items, "meta": meta}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_tells_how_many_there_are() {
+        let all = (0..5).map(|n| json!(n)).collect();
+        let Json(answer) = page_of(all, PageRequest { page: 2, per_page: 2 });
+        assert_eq!(answer["data"], json!([2, 3]));
+        let pagination = json!({"total": 5, "count": 2, "per_page": 2, "current_page": 2, "total_pages": 3});
+        assert_eq!(answer["meta"]["pagination"], pagination);
+    }
+}

@@ -1,0 +1,84 @@
+//! Messages (spec 4.6).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use chathook_domain::fields::Fields;
+use chathook_domain::ids::{Guid, Key, Uid};
+use chathook_domain::message::{ChangeKind, Draft, Receiver};
+
+use super::Api;
+use super::auth::Actor;
+use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, message_id};
+use super::lists::{Answer, Cursor, data};
+
+pub async fn send_message(State(api): State<Arc<Api>>, actor: Actor, JsonBody(body): JsonBody) -> Answer {
+    let draft = Draft::parse(&body)?;
+    // The message is sent to its end even if the caller hangs up meanwhile.
+    let sending = tokio::spawn(async move { api.engine.send_message(&actor.caller, draft).await });
+    let message = sending.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    Ok(data(message.to_json()))
+}
+
+pub async fn list_messages(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
+    let cursor = Cursor::parse(&params)?;
+    let conversation = params.text("conversationId").map(Key::trusted);
+    let messages = api.engine.messages(&actor.caller, cursor.filter(conversation)).await?;
+    Ok(cursor.answer(&messages))
+}
+
+pub async fn list_user_messages(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Ids(uid): Ids<String>,
+    params: Params,
+) -> Answer {
+    let cursor = Cursor::parse(&params)?;
+    let uid = Uid::parse("uid", &uid)?;
+    api.engine.user(&actor.caller.app.id, &uid).await?;
+    let conversation = Receiver::User(uid).conversation_of(&actor.caller.uid);
+    let messages = api.engine.messages(&actor.caller, cursor.filter(Some(conversation))).await?;
+    Ok(cursor.answer(&messages))
+}
+
+pub async fn list_group_messages(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Ids(guid): Ids<String>,
+    params: Params,
+) -> Answer {
+    let cursor = Cursor::parse(&params)?;
+    let guid = Guid::parse("guid", &guid)?;
+    api.engine.group(&actor.caller.app.id, &guid).await?;
+    let conversation = Receiver::Group(guid).conversation_of(&actor.caller.uid);
+    let messages = api.engine.messages(&actor.caller, cursor.filter(Some(conversation))).await?;
+    Ok(cursor.answer(&messages))
+}
+
+pub async fn get_message(State(api): State<Arc<Api>>, actor: Actor, Ids(id): Ids<String>) -> Answer {
+    let message = api.engine.message(&actor.caller, message_id(&id)?).await?;
+    Ok(data(message.to_json()))
+}
+
+pub async fn edit_message(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Ids(id): Ids<String>,
+    JsonBody(body): JsonBody,
+) -> Answer {
+    let edit = ChangeKind::parse_edit(&body)?;
+    let action = api.engine.edit_message(&actor.caller, message_id(&id)?, edit).await?;
+    Ok(data(action.to_json()))
+}
+
+/// `permanent` is read and changes nothing: a deleted message always loses its content.
+pub async fn delete_message(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    Ids(id): Ids<String>,
+    OptionalJsonBody(body): OptionalJsonBody,
+) -> Answer {
+    Fields::of(&body)?.flag("permanent")?;
+    let action = api.engine.delete_message(&actor.caller, message_id(&id)?).await?;
+    Ok(data(action.to_json()))
+}
