@@ -24,11 +24,7 @@ impl AddressGuard {
     /// `allow_http` lets plain `http` reach addresses inside `open_networks`, and only those.
     #[must_use]
     pub fn new(open_networks: OpenNetworks, allow_http: bool, resolver: Arc<dyn Resolver>) -> Self {
-        Self {
-            open_networks,
-            allow_http,
-            resolver,
-        }
+        Self { open_networks, allow_http, resolver }
     }
 
     /// The addresses behind the URL's host that may be connected to, in the resolver's order;
@@ -77,9 +73,6 @@ impl AddressGuard {
         callable.truncate(ADDRESSES_MAX);
         // Built anew from the judged address: no zone id or flow label comes along.
         let port = url.port();
-        Ok(callable
-            .into_iter()
-            .map(|a| SocketAddr::new(canonical(a), port))
-            .collect())
+        Ok(callable.into_iter().map(|a| SocketAddr::new(canonical(a), port)).collect())
     }
 }

@@ -56,17 +56,10 @@ impl HttpEndpoints {
     ///
     /// # Errors
     /// A sentence: the root certificates could not be had.
-    pub fn with_resolver(
-        config: HttpEndpointsConfig,
-        resolver: Arc<dyn Resolver>,
-    ) -> Result<Self, String> {
+    pub fn with_resolver(config: HttpEndpointsConfig, resolver: Arc<dyn Resolver>) -> Result<Self, String> {
         let tls = TlsConnector::from(Arc::new(tls_config(&config)?));
         let guard = AddressGuard::new(config.open_networks, config.allow_http, resolver);
-        Ok(Self {
-            guard,
-            tls,
-            pool: Pool::default(),
-        })
+        Ok(Self { guard, tls, pool: Pool::default() })
     }
 
     async fn exchange(&self, post: &Post, trace: &mut Trace) -> Result<Answer, Failure> {
@@ -132,12 +125,7 @@ impl HttpEndpoints {
         if !is_cut {
             self.pool.put(origin, connection, post.idle_connections_max);
         }
-        Ok(Answer {
-            status,
-            retry_after_s,
-            body,
-            is_cut,
-        })
+        Ok(Answer { status, retry_after_s, body, is_cut })
     }
 }
 
@@ -154,11 +142,7 @@ impl Endpoints for HttpEndpoints {
         };
         trace.phases.total_us = micros(began.elapsed());
         let outcome = result.map_or_else(Outcome::Failed, Outcome::Answered);
-        Exchange {
-            outcome,
-            phases: trace.phases,
-            address: trace.address,
-        }
+        Exchange { outcome, phases: trace.phases, address: trace.address }
     }
 }
 
@@ -231,11 +215,7 @@ impl AsRef<[u8]> for Body {
 fn retry_after_s<B>(response: &Response<B>) -> Option<u64> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
     // `parse` alone would also take a leading plus.
-    value
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| value.parse().ok())
-        .flatten()
+    value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten()
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -252,10 +232,7 @@ fn tls_config(config: &HttpEndpointsConfig) -> Result<ClientConfig, String> {
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
         if roots.is_empty() {
-            let why = found
-                .errors
-                .first()
-                .map_or_else(String::new, |error| format!(": {error}"));
+            let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
             return Err(format!("this system has no root certificates{why}"));
         }
     }

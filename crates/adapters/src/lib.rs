@@ -4,6 +4,6 @@ pub mod address_guard;
 pub mod endpoints;
 pub mod local_bus;
 pub mod resolver;
-pub mod system;
 pub mod sqlite;
+pub mod system;
 pub mod vault;

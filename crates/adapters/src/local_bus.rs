@@ -104,9 +104,10 @@ impl Bus for LocalBus {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
             match &notice.to {
                 Audience::Users(uids) => registry.of_users(&notice, uids),
-                Audience::WatchersOf(uid) => {
-                    registry.outlets(&registry.watchers, &notice, uid).map(|o| Arc::clone(&o.outbox)).collect()
-                }
+                Audience::WatchersOf(uid) => registry
+                    .outlets(&registry.watchers, &notice, uid)
+                    .map(|o| Arc::clone(&o.outbox))
+                    .collect(),
                 Audience::Ended(session) => {
                     if let Some(seat) = registry.seats.get(session).filter(|seat| seat.app == notice.app) {
                         seat.outbox.end();
@@ -198,7 +199,8 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = registry.seats.get(&self.session).is_some_and(|seat| Arc::ptr_eq(&seat.outbox, &self.outbox));
+        let is_ours =
+            registry.seats.get(&self.session).is_some_and(|seat| Arc::ptr_eq(&seat.outbox, &self.outbox));
         if is_ours {
             registry.remove(&self.session);
         }
@@ -274,7 +276,13 @@ mod tests {
     use super::*;
 
     fn notice(to: Audience) -> Notice {
-        Notice { app: AppId::trusted("a"), to, except: None, method: "message", params: Arc::new(json!({"x": 1})) }
+        Notice {
+            app: AppId::trusted("a"),
+            to,
+            except: None,
+            method: "message",
+            params: Arc::new(json!({"x": 1})),
+        }
     }
 
     fn subscribed(bus: &LocalBus, app: &str, uid: &str, session: &str) -> Subscription {

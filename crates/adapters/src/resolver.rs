@@ -59,14 +59,7 @@ impl SystemResolver {
     #[must_use]
     pub fn with_lookup(threads_max: usize, lookup: Box<Lookup>) -> Self {
         let (state, wake) = (Mutex::default(), Condvar::new());
-        Self {
-            shared: Arc::new(Shared {
-                lookup,
-                threads_max,
-                state,
-                wake,
-            }),
-        }
+        Self { shared: Arc::new(Shared { lookup, threads_max, state, wake }) }
     }
 
     fn ask(&self, name: &str) -> Result<watch::Receiver<Option<Resolved>>, String> {
@@ -86,9 +79,7 @@ impl SystemResolver {
 
     fn start_thread(&self, state: &mut State) -> Result<(), String> {
         let shared = Arc::clone(&self.shared);
-        let started = std::thread::Builder::new()
-            .name("resolver".to_owned())
-            .spawn(move || shared.work());
+        let started = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || shared.work());
         match started {
             Ok(_) => state.threads += 1,
             // Those that run already will come to it.
@@ -156,10 +147,7 @@ impl Shared {
                 Some(name) => return Some(name),
                 None => {
                     state.threads_idle += 1;
-                    state = self
-                        .wake
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
+                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
                     state.threads_idle -= 1;
                 }
             }
@@ -204,11 +192,7 @@ mod tests {
         let second = resolver.ask("a.test").expect("asked");
         release.send(()).expect("the look-up waits");
         for mut receiver in [first, second] {
-            let answer = receiver
-                .wait_for(Option::is_some)
-                .await
-                .expect("answered")
-                .clone();
+            let answer = receiver.wait_for(Option::is_some).await.expect("answered").clone();
             assert_eq!(answer, Some(Ok(vec![ADDRESS].into())));
         }
         assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -245,13 +229,7 @@ mod tests {
                 Ok(Vec::new())
             }),
         );
-        assert_eq!(
-            resolver.resolve("bad.test").await,
-            Err("the look-up died".to_owned())
-        );
-        assert_eq!(
-            resolver.resolve("a.test").await,
-            Err("no addresses".to_owned())
-        );
+        assert_eq!(resolver.resolve("bad.test").await, Err("the look-up died".to_owned()));
+        assert_eq!(resolver.resolve("a.test").await, Err("no addresses".to_owned()));
     }
 }

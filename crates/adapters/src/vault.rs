@@ -51,7 +51,8 @@ impl Vault {
         let path = dir.join(KEY_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => {
-                let key = parse_key(&text).ok_or_else(|| format!("{} does not hold a master key", path.display()))?;
+                let key = parse_key(&text)
+                    .ok_or_else(|| format!("{} does not hold a master key", path.display()))?;
                 Ok(Self::from_key(key))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -68,8 +69,10 @@ impl Vault {
     pub fn seal(&self, record: &str, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_BYTES] = random();
         let payload = Payload { msg: plain, aad: record.as_bytes() };
-        let cipher_text =
-            self.cipher.encrypt(&XNonce::from(nonce), payload).expect("a value in memory is within the cipher's bound");
+        let cipher_text = self
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .expect("a value in memory is within the cipher's bound");
         [nonce.as_slice(), &cipher_text].concat()
     }
 
@@ -89,7 +92,8 @@ impl Vault {
     /// # Errors
     /// As [`Self::open`], and when it is no text.
     pub fn open_text(&self, record: &str, sealed: &[u8]) -> Result<String, String> {
-        String::from_utf8(self.open(record, sealed)?).map_err(|_| format!("the sealed value of '{record}' is no text"))
+        String::from_utf8(self.open(record, sealed)?)
+            .map_err(|_| format!("the sealed value of '{record}' is no text"))
     }
 
     /// A name for a secret that tells nothing about it: equal for equal texts of one purpose.
@@ -116,11 +120,9 @@ pub(crate) fn check(db: &rusqlite::Connection, vault: &Vault) -> Result<(), Stri
     match kept {
         Some(sealed) => match vault.open(CHECK_RECORD, &sealed) {
             Ok(word) if word == CHECK_WORD => Ok(()),
-            Ok(_) | Err(_) => {
-                Err("the master key is not the one this store was made with; give the right \
+            Ok(_) | Err(_) => Err("the master key is not the one this store was made with; give the right \
                      CHATHOOK_MASTER_KEY or master.key"
-                    .to_owned())
-            }
+                .to_owned()),
         },
         None => db
             .execute("INSERT INTO vault_check (sealed) VALUES (?1)", [vault.check_word()])
@@ -147,7 +149,11 @@ fn parse_key(text: &str) -> Option<[u8; 32]> {
     let text = text.trim();
     let bytes = if text.len() == 64 {
         let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
-        digits?.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1])).collect::<Result<Vec<u8>, _>>().ok()?
+        digits?
+            .chunks(2)
+            .map(|pair| u8::try_from(pair[0] * 16 + pair[1]))
+            .collect::<Result<Vec<u8>, _>>()
+            .ok()?
     } else {
         STANDARD.decode(text).ok()?
     };

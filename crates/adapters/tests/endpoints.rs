@@ -26,14 +26,8 @@ const OK_AND_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-le
 async fn an_answer_is_told_with_its_body_and_where_the_time_went() {
     let server = Server::start(|_, mut stream| async move {
         while let Some(request) = read_request(&mut stream).await {
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
-                request.len()
-            );
-            stream
-                .write_all((answer + &request).as_bytes())
-                .await
-                .expect("written");
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", request.len());
+            stream.write_all((answer + &request).as_bytes()).await.expect("written");
         }
     })
     .await;
@@ -43,10 +37,7 @@ async fn an_answer_is_told_with_its_body_and_where_the_time_went() {
     let first = endpoints.post(post(&url)).await;
     let said = String::from_utf8(answer(&first).body.clone()).expect("text");
     assert!(said.starts_with("POST /hook?a=b HTTP/1.1\r\n"), "{said}");
-    assert!(
-        said.contains(&format!("host: 127.0.0.1:{}\r\n", server.port)),
-        "{said}"
-    );
+    assert!(said.contains(&format!("host: 127.0.0.1:{}\r\n", server.port)), "{said}");
     assert!(said.contains("webhook-id: msg_1\r\n"), "{said}");
     assert!(said.ends_with("\r\n\r\n{\"a\":1}"), "{said}");
     assert!(first.phases.connect_us.is_some() && first.phases.first_byte_us.is_some());
@@ -54,10 +45,7 @@ async fn an_answer_is_told_with_its_body_and_where_the_time_went() {
 
     let second = endpoints.post(post(&url)).await;
     assert!(second.outcome.is_success());
-    assert_eq!(
-        (second.phases.resolve_us, second.phases.connect_us),
-        (None, None)
-    );
+    assert_eq!((second.phases.resolve_us, second.phases.connect_us), (None, None));
     assert_eq!(server.connections(), 1);
 }
 
@@ -115,18 +103,13 @@ async fn an_endless_answer_is_a_success_and_is_cut() {
             while let Ok(bytes) = stream.write(&piece).await {
                 sum += bytes;
             }
-            told.expect("one connection")
-                .send(sum)
-                .expect("the test listens");
+            told.expect("one connection").send(sum).expect("the test listens");
         }
     })
     .await;
     let exchange = loopback().post(post(&server.url("/"))).await;
     let answer = answer(&exchange);
-    assert_eq!(
-        (answer.status, answer.body.len(), answer.is_cut),
-        (200, 65_536, true)
-    );
+    assert_eq!((answer.status, answer.body.len(), answer.is_cut), (200, 65_536, true));
     assert!(exchange.outcome.is_success());
     // The connection is closed at once; what went out is what the sockets' buffers hold.
     assert!(written.await.expect("the server saw the end") < 100_000_000);
@@ -157,13 +140,7 @@ async fn a_kept_connection_that_ends_in_silence_is_replaced_within_the_attempt()
     .await;
     let endpoints = loopback();
     for _ in 0..2 {
-        assert!(
-            endpoints
-                .post(post(&server.url("/")))
-                .await
-                .outcome
-                .is_success()
-        );
+        assert!(endpoints.post(post(&server.url("/"))).await.outcome.is_success());
     }
     assert_eq!(server.connections(), 2);
 }
@@ -179,13 +156,7 @@ async fn a_request_is_repeated_only_once() {
     })
     .await;
     let endpoints = loopback();
-    assert!(
-        endpoints
-            .post(post(&server.url("/")))
-            .await
-            .outcome
-            .is_success()
-    );
+    assert!(endpoints.post(post(&server.url("/"))).await.outcome.is_success());
     assert_failure(&endpoints.post(post(&server.url("/"))).await, "broken");
     assert_eq!(server.connections(), 2);
 }
@@ -200,13 +171,7 @@ async fn a_connection_that_ends_within_the_head_is_broken_and_not_repeated() {
     })
     .await;
     let endpoints = loopback();
-    assert!(
-        endpoints
-            .post(post(&server.url("/")))
-            .await
-            .outcome
-            .is_success()
-    );
+    assert!(endpoints.post(post(&server.url("/"))).await.outcome.is_success());
     assert_failure(&endpoints.post(post(&server.url("/"))).await, "broken");
     assert_eq!(server.connections(), 1);
 }
@@ -228,13 +193,7 @@ async fn what_is_no_http_is_broken() {
     let long = format!("HTTP/1.1 200 OK\r\na: {}\r\n\r\n", "b".repeat(100_000));
     let twice = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nokk".to_owned();
     let short = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_owned();
-    for said in [
-        "\0\u{1}SSH-2.0\r\n\r\n".to_owned(),
-        many,
-        long,
-        twice,
-        short,
-    ] {
+    for said in ["\0\u{1}SSH-2.0\r\n\r\n".to_owned(), many, long, twice, short] {
         let server = Server::start(move |_, mut stream| {
             let said = said.clone();
             async move {
@@ -250,12 +209,7 @@ async fn what_is_no_http_is_broken() {
 
 #[tokio::test]
 async fn retry_after_is_told_where_it_is_a_number() {
-    for (header, seconds) in [
-        ("120", Some(120)),
-        ("+5", None),
-        ("Wed, 21 Oct", None),
-        ("", None),
-    ] {
+    for (header, seconds) in [("120", Some(120)), ("+5", None), ("Wed, 21 Oct", None), ("", None)] {
         let server = Server::start(move |_, mut stream| async move {
             read_request(&mut stream).await;
             let answer = format!("HTTP/1.1 503 No\r\nretry-after: {header}\r\n\r\n");
@@ -277,20 +231,12 @@ async fn an_idle_connection_is_closed_before_the_server_would() {
             while read_request(&mut stream).await.is_some() {
                 stream.write_all(OK).await.expect("written");
             }
-            told.expect("one connection")
-                .send(())
-                .expect("the test listens");
+            told.expect("one connection").send(()).expect("the test listens");
         }
     })
     .await;
     let endpoints = loopback();
-    assert!(
-        endpoints
-            .post(post(&server.url("/")))
-            .await
-            .outcome
-            .is_success()
-    );
+    assert!(endpoints.post(post(&server.url("/"))).await.outcome.is_success());
     let closed = tokio::time::timeout(Duration::from_secs(5), ended).await;
     assert!(closed.is_ok(), "closed after 4 s, before the usual 5");
 }
@@ -318,10 +264,7 @@ async fn nobody_listening_is_not_connected() {
 #[tokio::test]
 async fn the_next_address_is_tried_when_one_refuses() {
     let server = Server::always(OK).await;
-    let endpoints = named(
-        Names::lead_to([vec![[127, 0, 0, 3], [127, 0, 0, 1]]]),
-        &["127.0.0.0/8"],
-    );
+    let endpoints = named(Names::lead_to([vec![[127, 0, 0, 3], [127, 0, 0, 1]]]), &["127.0.0.0/8"]);
     let url = format!("http://hook.test:{}/", server.port);
     let exchange = endpoints.post(post(&url)).await;
     assert!(exchange.outcome.is_success(), "{exchange:?}");
@@ -371,12 +314,7 @@ async fn every_way_to_write_loopback_is_refused_and_nothing_connects() {
         let Some(url) = endpoint_url(&format!("https://{host}:{}/", server.port)) else {
             continue;
         };
-        let exchange = endpoints
-            .post(Post {
-                url,
-                ..post("https://hook.test/")
-            })
-            .await;
+        let exchange = endpoints.post(Post { url, ..post("https://hook.test/") }).await;
         assert_failure(&exchange, "address_refused");
         assert_eq!(exchange.address, None);
     }
@@ -386,13 +324,10 @@ async fn every_way_to_write_loopback_is_refused_and_nothing_connects() {
 #[tokio::test]
 async fn a_name_that_moves_to_a_closed_address_is_refused_at_the_next_connection() {
     let inside = Server::always(OK).await;
-    let outside = Server::bind(
-        (Ipv4Addr::new(127, 0, 0, 2), inside.port),
-        |_, mut stream| async move {
-            read_request(&mut stream).await;
-            stream.write_all(OK_AND_CLOSE).await.expect("written");
-        },
-    )
+    let outside = Server::bind((Ipv4Addr::new(127, 0, 0, 2), inside.port), |_, mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(OK_AND_CLOSE).await.expect("written");
+    })
     .await;
     let names = Names::lead_to([vec![[127, 0, 0, 2]], vec![[127, 0, 0, 1]]]);
     let endpoints = named(Arc::clone(&names), &["127.0.0.2/32"]);
@@ -408,9 +343,7 @@ async fn of_a_name_with_mixed_addresses_only_the_callable_ones_are_tried() {
     let inside = Server::always(OK).await;
     let names = Names::lead_to([vec![[127, 0, 0, 1], [169, 254, 169, 254], [127, 0, 0, 2]]]);
     let endpoints = named(names, &["127.0.0.2/32"]);
-    let exchange = endpoints
-        .post(post(&format!("https://hook.test:{}/", inside.port)))
-        .await;
+    let exchange = endpoints.post(post(&format!("https://hook.test:{}/", inside.port))).await;
     // Nobody listens on the second address, and the first is not a way out.
     assert_failure(&exchange, "not_connected");
     assert_eq!(inside.connections(), 0);
@@ -420,13 +353,7 @@ async fn of_a_name_with_mixed_addresses_only_the_callable_ones_are_tried() {
 async fn every_path_that_a_url_may_have_is_sent() {
     let server = Server::always(OK).await;
     let endpoints = loopback();
-    for path in [
-        "/a|b^c`d{e}f[g]\"h'i",
-        "/?a|b^c`d{e}f[g]\"h'i<>",
-        "/ü/%00?ü=%zz",
-        "?x#y",
-        "//",
-    ] {
+    for path in ["/a|b^c`d{e}f[g]\"h'i", "/?a|b^c`d{e}f[g]\"h'i<>", "/ü/%00?ü=%zz", "?x#y", "//"] {
         let exchange = endpoints.post(post(&server.url(path))).await;
         assert!(exchange.outcome.is_success(), "{path}: {exchange:?}");
     }
@@ -435,27 +362,15 @@ async fn every_path_that_a_url_may_have_is_sent() {
 #[tokio::test]
 async fn plain_http_needs_leave_and_an_opened_network() {
     let server = Server::always(OK).await;
-    let closed = HttpEndpointsConfig {
-        allow_http: false,
-        ..config(&["127.0.0.0/8"])
-    };
+    let closed = HttpEndpointsConfig { allow_http: false, ..config(&["127.0.0.0/8"]) };
     let endpoints = HttpEndpoints::new(closed).expect("built");
-    assert_failure(
-        &endpoints.post(post(&server.url("/"))).await,
-        "scheme_refused",
-    );
+    assert_failure(&endpoints.post(post(&server.url("/"))).await, "scheme_refused");
 
     let public = named(Names::lead_to([vec![[1, 1, 1, 1]]]), &["127.0.0.0/8"]);
-    assert_failure(
-        &public.post(post("http://hook.test/")).await,
-        "scheme_refused",
-    );
+    assert_failure(&public.post(post("http://hook.test/")).await, "scheme_refused");
 
     let elsewhere = HttpEndpoints::new(config(&["10.0.0.0/8"])).expect("built");
-    assert_failure(
-        &elsewhere.post(post(&server.url("/"))).await,
-        "address_refused",
-    );
+    assert_failure(&elsewhere.post(post(&server.url("/"))).await, "address_refused");
     assert_eq!(server.connections(), 0);
 }
 
@@ -465,21 +380,14 @@ async fn the_certificate_is_held_against_the_name() {
     let (wrong, wrong_key) = certificate("other.test");
     let (unknown, unknown_key) = certificate("hook.test");
     let roots = vec![right.clone(), wrong.clone()];
-    for (certificate, key, is_trusted) in [
-        (right, right_key, true),
-        (wrong, wrong_key, false),
-        (unknown, unknown_key, false),
-    ] {
+    for (certificate, key, is_trusted) in
+        [(right, right_key, true), (wrong, wrong_key, false), (unknown, unknown_key, false)]
+    {
         let server = Server::tls(certificate, key).await;
-        let config = HttpEndpointsConfig {
-            extra_roots: roots.clone(),
-            ..config(&["127.0.0.1"])
-        };
+        let config = HttpEndpointsConfig { extra_roots: roots.clone(), ..config(&["127.0.0.1"]) };
         let names = Names::lead_to([vec![[127, 0, 0, 1]]]);
         let endpoints = HttpEndpoints::with_resolver(config, names).expect("built");
-        let exchange = endpoints
-            .post(post(&format!("https://hook.test:{}/", server.port)))
-            .await;
+        let exchange = endpoints.post(post(&format!("https://hook.test:{}/", server.port))).await;
         assert!(exchange.phases.tls_us.is_some());
         if is_trusted {
             assert_eq!(answer(&exchange).body, b"http/1.1 hook.test");
@@ -530,11 +438,7 @@ impl Server {
                 tokio::spawn(handle(index, stream));
             }
         });
-        Self {
-            port,
-            connections,
-            task,
-        }
+        Self { port, connections, task }
     }
 
     async fn always(answer: &'static [u8]) -> Self {
@@ -570,10 +474,7 @@ impl Server {
                 let protocol = String::from_utf8_lossy(tls.alpn_protocol().unwrap_or_default());
                 let said = format!("{protocol} {}", tls.server_name().unwrap_or_default());
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", said.len());
-                stream
-                    .write_all((head + &said).as_bytes())
-                    .await
-                    .expect("written");
+                stream.write_all((head + &said).as_bytes()).await.expect("written");
                 stream.flush().await.expect("flushed");
                 // Holds the connection until the client ends it.
                 read_request(&mut stream).await;
@@ -605,10 +506,7 @@ struct Names {
 impl Names {
     fn lead_to<const N: usize>(answers: [Vec<[u8; 4]>; N]) -> Arc<Self> {
         let answers = Mutex::new(VecDeque::from(answers));
-        Arc::new(Self {
-            answers,
-            asked: AtomicUsize::new(0),
-        })
+        Arc::new(Self { answers, asked: AtomicUsize::new(0) })
     }
 }
 
@@ -617,16 +515,8 @@ impl Resolver for Names {
     async fn resolve(&self, _: &str) -> Resolved {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let mut answers = self.answers.lock().expect("not poisoned");
-        let answer = if answers.len() > 1 {
-            answers.pop_front()
-        } else {
-            answers.front().cloned()
-        };
-        Ok(answer
-            .unwrap_or_default()
-            .into_iter()
-            .map(IpAddr::from)
-            .collect())
+        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
+        Ok(answer.unwrap_or_default().into_iter().map(IpAddr::from).collect())
     }
 }
 
@@ -635,19 +525,13 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; 4_096];
-        let count = stream
-            .read(&mut piece)
-            .await
-            .ok()
-            .filter(|count| *count > 0)?;
+        let count = stream.read(&mut piece).await.ok().filter(|count| *count > 0)?;
         bytes.extend_from_slice(&piece[..count]);
         let text = String::from_utf8_lossy(&bytes);
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             continue;
         };
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "));
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         if length.is_some_and(|length| length.parse() == Ok(body.len())) {
             return Some(text.into_owned());
         }
@@ -684,10 +568,7 @@ fn endpoint_url(url: &str) -> Option<EndpointUrl> {
 fn post(url: &str) -> Post {
     Post {
         url: endpoint_url(url).expect("the test wrote a URL"),
-        headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("webhook-id", "msg_1".to_owned()),
-        ],
+        headers: vec![("content-type", "application/json".to_owned()), ("webhook-id", "msg_1".to_owned())],
         body: "{\"a\":1}".into(),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),

@@ -19,8 +19,8 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, MessageFilter, MessageStore as _, Offers, Opening,
-    Settled, Store as _, StoreError, UserStore as _, WebhookStore as _,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, MessageFilter, MessageStore as _,
+    Offers, Opening, Settled, Store as _, StoreError, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -146,12 +146,20 @@ async fn deliveries_are_offered_in_the_order_of_the_commits_with_gapless_numbers
     let sequences: Vec<i64> = offered.iter().map(|owed| owed.sequence).collect();
     assert_eq!(sequences, (1..=50).collect::<Vec<_>>());
 
-    let filter =
-        MessageFilter { conversation: None, visible_to: Some(Uid::trusted("bob")), before: None, after: None, limit: 100 };
+    let filter = MessageFilter {
+        conversation: None,
+        visible_to: Some(Uid::trusted("bob")),
+        before: None,
+        after: None,
+        limit: 100,
+    };
     let messages = house.store.messages(&house.app.id, filter).await.expect("the store reads");
     assert_eq!(messages.len(), 50);
     for (message, owed) in messages.iter().zip(&offered) {
-        assert!(owed.body.contains(&format!("\"id\":\"{}\"", message.id)), "events follow the order of the ids");
+        assert!(
+            owed.body.contains(&format!("\"id\":\"{}\"", message.id)),
+            "events follow the order of the ids"
+        );
     }
     let key = &offered[0].key;
     let row = offered[0].webhook_row;
@@ -186,8 +194,14 @@ async fn a_refused_message_does_not_fail_those_committed_with_it() {
 #[tokio::test]
 async fn a_repeated_muid_is_answered_with_the_message_of_then() {
     let house = house().await;
-    let first = house.store.commit_message(&house.app, accepted("alice", "bob", "once", Some("m1")), Origin::Rest).await;
-    let again = house.store.commit_message(&house.app, accepted("alice", "bob", "twice", Some("m1")), Origin::Rest).await;
+    let first = house
+        .store
+        .commit_message(&house.app, accepted("alice", "bob", "once", Some("m1")), Origin::Rest)
+        .await;
+    let again = house
+        .store
+        .commit_message(&house.app, accepted("alice", "bob", "twice", Some("m1")), Origin::Rest)
+        .await;
     let (first, again) = (first.expect("stored"), again.expect("answered"));
     assert!(!first.is_repeat && again.is_repeat);
     assert_eq!(first.message, again.message);
@@ -202,7 +216,8 @@ async fn a_repeated_muid_is_answered_with_the_message_of_then() {
 #[tokio::test]
 async fn a_mark_is_told_once_and_reading_tells_of_delivery_first() {
     let house = house().await;
-    let sent = house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
+    let sent =
+        house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
     let sent = sent.expect("stored").message;
     let marked = house.store.mark(&house.app, read_by_bob(), Origin::Socket).await.expect("marked");
     let kinds: Vec<ReceiptKind> = marked.receipts.iter().map(|(receipt, _)| receipt.kind).collect();
@@ -211,28 +226,41 @@ async fn a_mark_is_told_once_and_reading_tells_of_delivery_first() {
     let again = house.store.mark(&house.app, read_by_bob(), Origin::Socket).await.expect("marked");
     assert!(again.receipts.is_empty());
     assert_eq!(house.offered.all().len(), 3);
-    let message = house.store.message(&house.app.id, sent.id).await.expect("the store reads").expect("it is there");
+    let message =
+        house.store.message(&house.app.id, sent.id).await.expect("the store reads").expect("it is there");
     assert_eq!((message.delivered_at, message.read_at), (Some(AT), Some(AT)));
 
-    let missed = house.store.recorded_after(&house.app.id, &Uid::trusted("alice"), 0, 10).await.expect("the store reads");
+    let missed = house
+        .store
+        .recorded_after(&house.app.id, &Uid::trusted("alice"), 0, 10)
+        .await
+        .expect("the store reads");
     let methods: Vec<&str> = missed.iter().map(|line| line.method.as_str()).collect();
     assert_eq!(methods, ["message", "receipt", "receipt"]);
-    let others = house.store.recorded_after(&house.app.id, &Uid::trusted("carol"), 0, 10).await.expect("the store reads");
+    let others = house
+        .store
+        .recorded_after(&house.app.id, &Uid::trusted("carol"), 0, 10)
+        .await
+        .expect("the store reads");
     assert!(others.is_empty(), "a stranger to the conversation hears nothing of it");
 }
 
 #[tokio::test]
 async fn a_deleted_message_keeps_its_frame_and_cannot_be_changed_again() {
     let house = house().await;
-    let sent = house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
+    let sent =
+        house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
     let id = sent.expect("stored").message.id;
     let change = || Change { kind: ChangeKind::Delete, by: user("alice"), at: AT, event_id: event_id() };
     let deleted = house.store.change_message(&house.app, id, change(), Origin::Rest).await.expect("deleted");
     assert!(deleted.message.id > id);
-    let message = house.store.message(&house.app.id, id).await.expect("the store reads").expect("it is there");
+    let message =
+        house.store.message(&house.app.id, id).await.expect("the store reads").expect("it is there");
     assert!(message.deleted.is_some());
     let again = house.store.change_message(&house.app, id, change(), Origin::Rest).await;
-    assert!(matches!(again, Err(StoreError::Refused(refusal)) if refusal.code == Code::MessageActionNotAllowed));
+    assert!(
+        matches!(again, Err(StoreError::Refused(refusal)) if refusal.code == Code::MessageActionNotAllowed)
+    );
 }
 
 #[tokio::test]
@@ -251,13 +279,20 @@ async fn a_connection_ends_once() {
     let again = house.store.end_connections(&house.app, ending(), AT, Origin::Socket).await.expect("ended");
     assert!(again.is_empty(), "it was ended when it was replaced");
 
-    let dead = house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
+    let dead =
+        house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
     assert_eq!(dead.len(), 1);
     assert!(dead[0].1.changes_status());
-    let dead = house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
+    let dead =
+        house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
     assert!(dead.is_empty());
     assert_eq!(house.offered.all().len(), 4);
-    let alice = house.store.user(&house.app.id, &Uid::trusted("alice")).await.expect("the store reads").expect("there");
+    let alice = house
+        .store
+        .user(&house.app.id, &Uid::trusted("alice"))
+        .await
+        .expect("the store reads")
+        .expect("there");
     assert_eq!((alice.is_online, alice.last_active_at), (false, Some(AT)));
 }
 
@@ -275,7 +310,11 @@ async fn a_token_that_ended_opens_no_connection() {
 async fn the_settled_number_stops_before_the_first_that_waits() {
     let house = house().await;
     for _ in 0..3 {
-        house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await.expect("stored");
+        house
+            .store
+            .commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest)
+            .await
+            .expect("stored");
     }
     let owed = house.offered.all();
     let settled = |nth: usize, settlement| Settled {
@@ -292,8 +331,11 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
     };
     let row = owed[0].webhook_row;
     let due = AT.plus_ms(10_000);
-    let batch =
-        vec![settled(0, Settlement::Delivered), settled(1, Settlement::WaitUntil(due)), settled(2, Settlement::Failed)];
+    let batch = vec![
+        settled(0, Settlement::Delivered),
+        settled(1, Settlement::WaitUntil(due)),
+        settled(2, Settlement::Failed),
+    ];
     house.store.settle(batch).await.expect("settled");
     assert_eq!(house.store.settled_up_to(row).await.expect("the store reads"), 1);
     let waiting = house.store.waiting_of_key(row, &owed[1].key, 0, 10).await.expect("the store reads");
@@ -310,7 +352,11 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
 #[tokio::test]
 async fn a_gone_endpoint_is_owed_nothing_new() {
     let house = house().await;
-    house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await.expect("stored");
+    house
+        .store
+        .commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest)
+        .await
+        .expect("stored");
     let owed = house.offered.all().remove(0);
     let gone = Settled {
         app: house.app.id.clone(),
@@ -325,9 +371,14 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
         start: StartId::trusted("start1"),
     };
     house.store.settle(vec![gone]).await.expect("settled");
-    house.store.commit_message(&house.app, accepted("alice", "bob", "again", None), Origin::Rest).await.expect("stored");
+    house
+        .store
+        .commit_message(&house.app, accepted("alice", "bob", "again", None), Origin::Rest)
+        .await
+        .expect("stored");
     assert_eq!(house.offered.all().len(), 1);
-    let (_, webhook) = house.store.webhook_by_row(owed.webhook_row).await.expect("the store reads").expect("there");
+    let (_, webhook) =
+        house.store.webhook_by_row(owed.webhook_row).await.expect("the store reads").expect("there");
     assert!(!webhook.is_on());
     let keys = house.store.waiting_keys(owed.webhook_row, None, 10).await.expect("the store reads");
     assert_eq!(keys, vec![Key::trusted("alice_user_bob")], "what was owed waits");
@@ -344,7 +395,10 @@ async fn a_second_server_is_kept_out() {
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_the_store_was_closed() {
     let House { store, offered, app, dir } = house().await;
-    let sent = store.commit_message(&app, accepted("alice", "bob", "hello", None), Origin::Rest).await.expect("stored");
+    let sent = store
+        .commit_message(&app, accepted("alice", "bob", "hello", None), Origin::Rest)
+        .await
+        .expect("stored");
     drop(store);
     let store = open(dir.path(), &offered).expect("the store opens again");
     let found = store.message(&app.id, sent.message.id).await.expect("the store reads");
@@ -366,7 +420,8 @@ async fn the_file_of_a_newer_version_stops_the_start() {
     let House { store, offered, dir, .. } = house().await;
     drop(store);
     let db = rusqlite::Connection::open(dir.path().join("chathook.db")).expect("the file opens");
-    db.execute("INSERT INTO migration (version, name, checksum) VALUES (999, 'later', '')", []).expect("a row");
+    db.execute("INSERT INTO migration (version, name, checksum) VALUES (999, 'later', '')", [])
+        .expect("a row");
     drop(db);
     assert!(matches!(open(dir.path(), &offered), Err(OpenError::Schema(_))));
 }

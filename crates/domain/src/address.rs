@@ -59,9 +59,7 @@ impl OpenNetworks {
     /// # Errors
     /// A sentence naming the first entry that is not a network.
     pub fn parse<S: AsRef<str>>(entries: impl IntoIterator<Item = S>) -> Result<Self, String> {
-        let networks = entries
-            .into_iter()
-            .map(|entry| parse_network(entry.as_ref().trim()));
+        let networks = entries.into_iter().map(|entry| parse_network(entry.as_ref().trim()));
         networks.collect::<Result<Vec<_>, _>>().map(Self)
     }
 
@@ -84,9 +82,7 @@ impl OpenNetworks {
     pub fn may_call(&self, address: IpAddr) -> Result<(), Refused> {
         let outer = canonical(address);
         self.judge(outer)?;
-        embedded(outer)
-            .into_iter()
-            .try_for_each(|inner| self.judge(IpAddr::V4(inner)))
+        embedded(outer).into_iter().try_for_each(|inner| self.judge(IpAddr::V4(inner)))
     }
 
     /// Whether the operator opened a network that holds this address, and it may be called.
@@ -103,11 +99,7 @@ impl OpenNetworks {
             AddressClass::Private | AddressClass::Embedding => self.holds(address),
             AddressClass::LinkLocalOrMetadata | AddressClass::NotUnicast => false,
         };
-        if is_callable {
-            Ok(())
-        } else {
-            Err(Refused { address, class })
-        }
+        if is_callable { Ok(()) } else { Err(Refused { address, class }) }
     }
 
     fn holds(&self, address: IpAddr) -> bool {
@@ -120,20 +112,14 @@ impl OpenNetworks {
 ///
 /// # Errors
 /// The literal address may not be called.
-pub fn judge_literal_host<S: AsRef<str>>(
-    host: Host<S>,
-    open_networks: &OpenNetworks,
-) -> Result<(), Refused> {
+pub fn judge_literal_host<S: AsRef<str>>(host: Host<S>, open_networks: &OpenNetworks) -> Result<(), Refused> {
     let literal = match host {
         Host::Ipv4(address) => Some(IpAddr::V4(address)),
         Host::Ipv6(address) => Some(IpAddr::V6(address)),
         // The URL parser finds every numeric form; this holds even if a caller did not use it.
         Host::Domain(name) => {
             let name = name.as_ref();
-            let inside = name
-                .strip_prefix('[')
-                .and_then(|n| n.strip_suffix(']'))
-                .unwrap_or(name);
+            let inside = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
             inside.parse().ok()
         }
     };
@@ -187,17 +173,12 @@ fn v4_of(high: u16, low: u16) -> Ipv4Addr {
 }
 
 fn class_of_v4(address: Ipv4Addr) -> AddressClass {
-    let found = V4_SPECIAL
-        .iter()
-        .find(|(network, _)| network.contains(&address));
+    let found = V4_SPECIAL.iter().find(|(network, _)| network.contains(&address));
     found.map_or(AddressClass::Public, |(_, class)| *class)
 }
 
 fn class_of_v6(address: Ipv6Addr) -> AddressClass {
-    if let Some((_, class)) = V6_SPECIAL
-        .iter()
-        .find(|(network, _)| network.contains(&address))
-    {
+    if let Some((_, class)) = V6_SPECIAL.iter().find(|(network, _)| network.contains(&address)) {
         return *class;
     }
     if !embedded(IpAddr::V6(address)).is_empty() {
@@ -224,9 +205,7 @@ fn parse_network(entry: &str) -> Result<IpNet, String> {
     // Addresses are unmapped before they are judged, so a mapped network would open nothing.
     let is_mapped = matches!(network, IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some());
     if is_mapped {
-        return Err(format!(
-            "`{entry}` is an IPv4-mapped network: write it as IPv4"
-        ));
+        return Err(format!("`{entry}` is an IPv4-mapped network: write it as IPv4"));
     }
     Ok(network)
 }
@@ -275,22 +254,10 @@ const V6_SPECIAL: [(Ipv6Net, AddressClass); 8] = [
     (v6([0, 0, 0, 0, 0, 0, 0, 0], 128), NotUnicast),
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), NotUnicast),
     (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), LinkLocalOrMetadata),
-    (
-        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
-        LinkLocalOrMetadata,
-    ), // AWS
-    (
-        v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
-        LinkLocalOrMetadata,
-    ), // Google Cloud
-    (
-        v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128),
-        LinkLocalOrMetadata,
-    ), // Oracle Cloud
-    (
-        v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128),
-        LinkLocalOrMetadata,
-    ), // Scaleway
+    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32), LinkLocalOrMetadata), // AWS
+    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32), LinkLocalOrMetadata),  // Google Cloud
+    (v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128), LinkLocalOrMetadata), // Oracle Cloud
+    (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42], 128), LinkLocalOrMetadata), // Scaleway
     (v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48), Embedding),
 ];
 
@@ -387,19 +354,13 @@ mod tests {
 
     #[test]
     fn no_row_of_the_special_registries_is_public() {
-        for row in REGISTRY_ROWS
-            .into_iter()
-            .chain(["ff00::/8", "fec0::/10", "4000::/3", "::/96"])
-        {
+        for row in REGISTRY_ROWS.into_iter().chain(["ff00::/8", "fec0::/10", "4000::/3", "::/96"]) {
             let network: IpNet = row.parse().expect("a network");
             for address in [network.network(), network.broadcast()] {
                 // The mapped block holds public IPv4 addresses: only its own end is special.
                 let class = class_of(address);
                 assert_ne!(class, AddressClass::Public, "{address} of {row}");
-                assert!(
-                    OpenNetworks::default().may_call(address).is_err(),
-                    "{address} of {row}"
-                );
+                assert!(OpenNetworks::default().may_call(address).is_err(), "{address} of {row}");
             }
         }
     }
@@ -434,11 +395,7 @@ mod tests {
             "2620:4f:8001::",
             "::ffff:8.8.8.8",
         ] {
-            assert_eq!(
-                OpenNetworks::default().may_call(ip(address)),
-                Ok(()),
-                "{address}"
-            );
+            assert_eq!(OpenNetworks::default().may_call(ip(address)), Ok(()), "{address}");
         }
     }
 
@@ -502,11 +459,7 @@ mod tests {
 
     #[test]
     fn names_pass_until_it_is_known_where_they_lead() {
-        for url in [
-            "https://example.com/",
-            "https://localhost/",
-            "https://8.8.8.8/",
-        ] {
+        for url in ["https://example.com/", "https://localhost/", "https://8.8.8.8/"] {
             assert_eq!(judge(url, &[]), Ok(()), "{url}");
         }
     }
@@ -514,10 +467,7 @@ mod tests {
     #[test]
     fn a_literal_that_no_url_parser_saw_is_refused_too() {
         for name in ["127.0.0.1", "[::1]", "::1"] {
-            assert!(
-                judge_literal_host(Host::Domain(name), &opened(&[])).is_err(),
-                "{name}"
-            );
+            assert!(judge_literal_host(Host::Domain(name), &opened(&[])).is_err(), "{name}");
         }
     }
 
@@ -573,9 +523,7 @@ mod tests {
     fn an_opened_nat64_prefix_leads_only_to_callable_addresses() {
         let networks = opened(&["64:ff9b::/96"]);
         assert_eq!(networks.may_call(ip("64:ff9b::8.8.8.8")), Ok(()));
-        let refused = networks
-            .may_call(ip("64:ff9b::10.0.0.1"))
-            .expect_err("private inside");
+        let refused = networks.may_call(ip("64:ff9b::10.0.0.1")).expect_err("private inside");
         assert_eq!(refused.address, ip("10.0.0.1"));
     }
 

@@ -36,7 +36,15 @@ pub struct Event {
 
 impl Event {
     #[must_use]
-    pub fn new(id: EventId, trigger: Trigger, key: Key, data: &Value, origin: Origin, app: &App, at: Time) -> Self {
+    pub fn new(
+        id: EventId,
+        trigger: Trigger,
+        key: Key,
+        data: &Value,
+        origin: Origin,
+        app: &App,
+        at: Time,
+    ) -> Self {
         let body = envelope(trigger, data, origin, app).to_string();
         Self { id, trigger, key, body, created_at: at }
     }

@@ -79,10 +79,17 @@ impl<'a> Fields<'a> {
         Ok(Some(map.clone()))
     }
 
-    pub fn texts(&self, field: &str, count_max: usize, chars_max: usize) -> Result<Option<Vec<String>>, Refusal> {
+    pub fn texts(
+        &self,
+        field: &str,
+        count_max: usize,
+        chars_max: usize,
+    ) -> Result<Option<Vec<String>>, Refusal> {
         let Some(value) = self.get(field) else { return Ok(None) };
-        let complaint = format!("must be a list of at most {count_max} strings of at most {chars_max} characters");
-        let list = value.as_array().filter(|l| l.len() <= count_max).ok_or_else(|| wrong(field, &complaint))?;
+        let complaint =
+            format!("must be a list of at most {count_max} strings of at most {chars_max} characters");
+        let list =
+            value.as_array().filter(|l| l.len() <= count_max).ok_or_else(|| wrong(field, &complaint))?;
         list.iter()
             .map(|item| {
                 item.as_str()

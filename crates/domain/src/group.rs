@@ -198,7 +198,11 @@ impl About {
         if changed.kind != GroupKind::Password {
             changed.password = None;
         } else if changed.password.as_deref().is_none_or(str::is_empty) {
-            return Err(Refusal::field(Code::EmptyGroupPassword, "password", "is required for a password group"));
+            return Err(Refusal::field(
+                Code::EmptyGroupPassword,
+                "password",
+                "is required for a password group",
+            ));
         }
         changed.icon = fields.text("icon", 3_000)?.or(changed.icon);
         changed.description = fields.text("description", 255)?.or(changed.description);

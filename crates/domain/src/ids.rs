@@ -101,11 +101,7 @@ impl WebhookId {
         if is_slug(value, 50) {
             Ok(Self(Arc::from(value)))
         } else {
-            Err(Refusal::field(
-                Code::BadRequest,
-                field,
-                "must be 1 to 50 letters, digits, '_' or '-'",
-            ))
+            Err(Refusal::field(Code::BadRequest, field, "must be 1 to 50 letters, digits, '_' or '-'"))
         }
     }
 }
@@ -180,10 +176,6 @@ fn slug(field: &str, value: &str, length_max: usize) -> Result<Arc<str>, Refusal
     if is_slug(value, length_max) {
         Ok(Arc::from(value.to_ascii_lowercase()))
     } else {
-        Err(Refusal::field(
-            Code::BadRequest,
-            field,
-            "must be 1 to 100 letters, digits, '_' or '-'",
-        ))
+        Err(Refusal::field(Code::BadRequest, field, "must be 1 to 100 letters, digits, '_' or '-'"))
     }
 }

@@ -186,7 +186,12 @@ impl Lanes {
 
     /// The answer to [`Fetch::Keys`]: each key with its first deliveries and whether there are more.
     /// `due` turns a delivery's wall time into a tick.
-    pub fn fetched_keys(&mut self, keys: Vec<(Key, Vec<Owed>)>, is_last_page: bool, due: &dyn Fn(&Owed) -> i64) {
+    pub fn fetched_keys(
+        &mut self,
+        keys: Vec<(Key, Vec<Owed>)>,
+        is_last_page: bool,
+        due: &dyn Fn(&Owed) -> i64,
+    ) {
         if let Some((last, _)) = keys.last()
             && let Some(scan) = &mut self.scan
         {

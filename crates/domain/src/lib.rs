@@ -4,21 +4,21 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod address;
-pub mod ids;
-pub mod outcome;
-pub mod refusal;
-pub mod fields;
-pub mod trigger;
 pub mod app;
-pub mod user;
-pub mod group;
 pub mod connection;
-pub mod message;
-pub mod receipt;
+pub mod delivery;
 pub mod event;
-pub mod webhook;
-pub mod verdict;
+pub mod fields;
+pub mod group;
+pub mod ids;
+pub mod lane;
+pub mod message;
+pub mod outcome;
+pub mod receipt;
+pub mod refusal;
 pub mod retry;
 pub mod signature;
-pub mod delivery;
-pub mod lane;
+pub mod trigger;
+pub mod user;
+pub mod verdict;
+pub mod webhook;

@@ -143,7 +143,9 @@ impl Draft {
             }
             (Category::Custom, _) => match self.data.get("customData") {
                 Some(Value::Object(_)) => Ok(()),
-                Some(_) => Err(Refusal::field(Code::InvalidCustomData, "data.customData", "must be an object")),
+                Some(_) => {
+                    Err(Refusal::field(Code::InvalidCustomData, "data.customData", "must be an object"))
+                }
                 None => Err(Refusal::field(Code::EmptyCustomData, "data.customData", "is required")),
             },
             (_, "text") => check_text(&self.data),
@@ -276,7 +278,10 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Content fields to set, and new tags where given.
-    Edit { data: Map<String, Value>, tags: Option<Vec<String>> },
+    Edit {
+        data: Map<String, Value>,
+        tags: Option<Vec<String>>,
+    },
     Delete,
 }
 
@@ -347,7 +352,8 @@ impl Change {
     }
 
     fn action_message(&self, action: &str, after: &Message, id: MessageId) -> Message {
-        let receiver = after.data.get("entities").and_then(|e| e.get("receiver")).cloned().unwrap_or(Value::Null);
+        let receiver =
+            after.data.get("entities").and_then(|e| e.get("receiver")).cloned().unwrap_or(Value::Null);
         let data = json!({
             "action": action,
             "entities": {
@@ -419,7 +425,8 @@ fn check_text(data: &Map<String, Value>) -> Result<(), Refusal> {
 }
 
 fn check_media(data: &Map<String, Value>) -> Result<(), Refusal> {
-    let is_url = |v: &Value| v.as_str().is_some_and(|s| s.starts_with("https://") || s.starts_with("http://"));
+    let is_url =
+        |v: &Value| v.as_str().is_some_and(|s| s.starts_with("https://") || s.starts_with("http://"));
     let has_url = data.get("url").is_some_and(is_url);
     let attachments = data.get("attachments");
     let has_attachments = attachments

@@ -46,7 +46,9 @@ impl Marks {
         match kind {
             ReceiptKind::Delivered if is_delivery_new => vec![ReceiptKind::Delivered],
             ReceiptKind::Delivered => Vec::new(),
-            ReceiptKind::Read if is_delivery_new && is_read_new => vec![ReceiptKind::Delivered, ReceiptKind::Read],
+            ReceiptKind::Read if is_delivery_new && is_read_new => {
+                vec![ReceiptKind::Delivered, ReceiptKind::Read]
+            }
             ReceiptKind::Read if is_read_new => vec![ReceiptKind::Read],
             ReceiptKind::Read => Vec::new(),
         }

@@ -133,16 +133,15 @@ impl Refusal {
     /// A complaint about one field: "`field` complaint."
     #[must_use]
     pub fn field(code: Code, field: &str, complaint: &str) -> Self {
-        Self {
-            code,
-            message: format!("The field '{field}' {complaint}."),
-            field: Some(field.to_owned()),
-        }
+        Self { code, message: format!("The field '{field}' {complaint}."), field: Some(field.to_owned()) }
     }
 
     /// The store cannot write now; the caller may try again.
     #[must_use]
     pub fn unavailable() -> Self {
-        Self::new(Code::StoreUnavailable, "The server cannot store anything at the moment. Try again shortly.")
+        Self::new(
+            Code::StoreUnavailable,
+            "The server cannot store anything at the moment. Try again shortly.",
+        )
     }
 }

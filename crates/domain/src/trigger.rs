@@ -52,9 +52,13 @@ impl Trigger {
     #[must_use]
     pub const fn description(self) -> &'static str {
         match self {
-            Self::BeforeMessage => "Called while a message is in flight; the answer may stop, change or annotate it.",
+            Self::BeforeMessage => {
+                "Called while a message is in flight; the answer may stop, change or annotate it."
+            }
             Self::AfterMessage => "Called after a message was stored.",
-            Self::MessageDeliveryReceipt => "Called when a recipient's client confirms that messages were delivered.",
+            Self::MessageDeliveryReceipt => {
+                "Called when a recipient's client confirms that messages were delivered."
+            }
             Self::MessageReadReceipt => "Called when a recipient's client confirms that messages were read.",
             Self::UserConnectionStatusChange => "Called when a user's connection opens or ends.",
         }

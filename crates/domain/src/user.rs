@@ -134,7 +134,13 @@ impl Profile {
                 "avatar" => changed.avatar = None,
                 "link" => changed.link = None,
                 "metadata" => changed.metadata = None,
-                _ => return Err(Refusal::field(Code::BadRequest, "unset", "may name 'avatar', 'link' and 'metadata'")),
+                _ => {
+                    return Err(Refusal::field(
+                        Code::BadRequest,
+                        "unset",
+                        "may name 'avatar', 'link' and 'metadata'",
+                    ));
+                }
             }
         }
         if fields.get("name").is_some() {

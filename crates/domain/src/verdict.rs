@@ -19,9 +19,14 @@ pub enum Verdict {
     /// Place this object under the webhook's name.
     Inject(Map<String, Value>),
     /// Put these fields in place of the sender's, and place `inject` where given.
-    Replace { data: Map<String, Value>, inject: Option<Map<String, Value>> },
+    Replace {
+        data: Map<String, Value>,
+        inject: Option<Map<String, Value>>,
+    },
     /// Stored nowhere, told to nobody but the sender.
-    Drop { reason: Option<String> },
+    Drop {
+        reason: Option<String>,
+    },
 }
 
 /// A verdict, and the cause of a silence that stands behind it.
@@ -81,7 +86,9 @@ pub fn apply(draft: &Draft, webhook: &WebhookId, verdict: &Verdict) -> Result<Op
 fn read(outcome: &Outcome) -> Result<Verdict, String> {
     let answer = match outcome {
         Outcome::Failed(failure) => return Err(failure.name().to_owned()),
-        Outcome::Answered(answer) if !outcome.is_success() => return Err(format!("status_{}", answer.status)),
+        Outcome::Answered(answer) if !outcome.is_success() => {
+            return Err(format!("status_{}", answer.status));
+        }
         Outcome::Answered(answer) => answer,
     };
     if answer.is_cut {

@@ -247,8 +247,9 @@ impl Config {
             changed.timeout_ms = ms;
         }
         if let Some(text) = fields.text("onFailure", 20)? {
-            changed.on_failure = OnFailure::parse(&text)
-                .ok_or_else(|| Refusal::field(Code::BadRequest, "onFailure", "must be 'propagate' or 'drop'"))?;
+            changed.on_failure = OnFailure::parse(&text).ok_or_else(|| {
+                Refusal::field(Code::BadRequest, "onFailure", "must be 'propagate' or 'drop'")
+            })?;
         }
         changed.credentials = credentials(&fields, changed.credentials)?;
         if changed.use_basic_auth && changed.credentials.is_none() {
@@ -315,8 +316,12 @@ fn credentials(fields: &Fields<'_>, present: Option<Credentials>) -> Result<Opti
         (Some(username), Some(password), _) => Ok(Some(Credentials { username, password })),
         (Some(username), None, Some(old)) => Ok(Some(Credentials { username, password: old.password })),
         (None, Some(password), Some(old)) => Ok(Some(Credentials { username: old.username, password })),
-        (Some(_), None, None) => Err(Refusal::field(Code::BadRequest, "password", "is required with 'username'")),
-        (None, Some(_), None) => Err(Refusal::field(Code::BadRequest, "username", "is required with 'password'")),
+        (Some(_), None, None) => {
+            Err(Refusal::field(Code::BadRequest, "password", "is required with 'username'"))
+        }
+        (None, Some(_), None) => {
+            Err(Refusal::field(Code::BadRequest, "username", "is required with 'password'"))
+        }
     }
 }
 
@@ -330,6 +335,10 @@ fn plain(fields: &Fields<'_>, field: &str, length_max: usize) -> Result<Option<S
     if is_fit {
         Ok(Some(text))
     } else {
-        Err(Refusal::field(Code::BadRequest, field, "must be printable ASCII without spaces (a user name without ':')"))
+        Err(Refusal::field(
+            Code::BadRequest,
+            field,
+            "must be printable ASCII without spaces (a user name without ':')",
+        ))
     }
 }

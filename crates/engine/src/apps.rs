@@ -29,8 +29,13 @@ impl Engine {
         keys: Vec<ApiKey>,
     ) -> Result<(App, Vec<ApiKey>), Refusal> {
         let now = self.clock.now();
-        let app =
-            App { id, name: draft.name, region: draft.region, settings: Settings::default(), created_at: now };
+        let app = App {
+            id,
+            name: draft.name,
+            region: draft.region,
+            settings: Settings::default(),
+            created_at: now,
+        };
         self.store.create_app(app.clone(), keys.clone()).await.map_err(refuse)?;
         if draft.with_sample_data {
             self.add_samples(&app.id, now).await?;
@@ -64,7 +69,9 @@ impl Engine {
     /// The app and scope of an API key.
     pub async fn app_of_key(&self, key: &str) -> Result<(App, KeyScope), Refusal> {
         let found = self.store.app_of_key(key).await.map_err(refuse)?;
-        found.ok_or_else(|| Refusal::new(Code::ApiKeyNotFound, "The header 'apikey' names no key of this server."))
+        found.ok_or_else(|| {
+            Refusal::new(Code::ApiKeyNotFound, "The header 'apikey' names no key of this server.")
+        })
     }
 
     fn new_key(&self, scope: KeyScope) -> ApiKey {

@@ -41,7 +41,8 @@ impl Engine {
         mut accepted: Accepted,
     ) -> Result<Accepted, Refusal> {
         let webhooks = self.store.webhooks(&caller.app.id).await.map_err(refuse)?;
-        let asked: Vec<Webhook> = webhooks.into_iter().filter(|w| w.listens_to(Trigger::BeforeMessage)).collect();
+        let asked: Vec<Webhook> =
+            webhooks.into_iter().filter(|w| w.listens_to(Trigger::BeforeMessage)).collect();
         if asked.is_empty() {
             return Ok(accepted);
         }
@@ -76,7 +77,13 @@ impl Engine {
         blocked.map_or(Ok(accepted), Err)
     }
 
-    async fn ask_one(&self, caller: &Caller, accepted: &Accepted, webhook: &Webhook, share_ms: i64) -> Judgement {
+    async fn ask_one(
+        &self,
+        caller: &Caller,
+        accepted: &Accepted,
+        webhook: &Webhook,
+        share_ms: i64,
+    ) -> Judgement {
         let on_failure = webhook.config.on_failure;
         let share = Duration::from_millis(share_ms.max(0).cast_unsigned());
         let places = self.asking.of(webhook.row);
@@ -144,9 +151,14 @@ impl Engine {
     }
 }
 
-/// The headers that every webhook request carries: Basic auth where set, and Standard Webhooks' three.
+const USER_AGENT: &str = concat!("chathook/", env!("CARGO_PKG_VERSION"));
+
+/// The headers that every webhook request carries: what it is and who sends it, Basic auth where
+/// set, and Standard Webhooks' three.
 pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Vec<(&'static str, String)> {
     let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("user-agent", USER_AGENT.to_owned()),
         ("webhook-id", id.to_string()),
         ("webhook-timestamp", at_s.to_string()),
         ("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body)),
@@ -171,5 +183,8 @@ fn blocked_by(verdict: &Verdict) -> Refusal {
         Verdict::Drop { reason } => reason.clone(),
         Verdict::Pass | Verdict::Inject(_) | Verdict::Replace { .. } => None,
     };
-    Refusal::new(Code::BlockedByWebhook, reason.unwrap_or_else(|| "The message was blocked by a webhook.".to_owned()))
+    Refusal::new(
+        Code::BlockedByWebhook,
+        reason.unwrap_or_else(|| "The message was blocked by a webhook.".to_owned()),
+    )
 }

@@ -79,7 +79,8 @@ impl Engine {
         }
         let app_id = AppId::trusted(&log_in.app_id);
         let app = self.store.app(&app_id).await.map_err(refuse)?;
-        let app = app.ok_or_else(|| Refusal::field(Code::InvalidAppId, "appId", "names no app of this server"))?;
+        let app =
+            app.ok_or_else(|| Refusal::field(Code::InvalidAppId, "appId", "names no app of this server"))?;
         let owner = self.store.token_owner(&app.id, &log_in.auth_token).await.map_err(refuse)?;
         let owner = owner.ok_or_else(unknown_token)?;
         let mut user = self.active_user(&app.id, &owner.uid).await?;
@@ -124,7 +125,8 @@ impl Engine {
 
     /// Ends connections and tells of each.
     pub(crate) async fn end(&self, app: &App, ending: Ending, origin: Origin) -> Result<(), Refusal> {
-        let ended = self.store.end_connections(app, ending, self.clock.now(), origin).await.map_err(refuse)?;
+        let ended =
+            self.store.end_connections(app, ending, self.clock.now(), origin).await.map_err(refuse)?;
         for change in &ended {
             self.tell_ended(&app.id, change);
         }
@@ -211,7 +213,8 @@ impl Engine {
             return;
         }
         let uid = &change.connection.uid;
-        let mut params = json!({"uid": uid.as_str(), "status": if change.is_online() { "online" } else { "offline" }});
+        let mut params =
+            json!({"uid": uid.as_str(), "status": if change.is_online() { "online" } else { "offline" }});
         if change.kind == ChangeKind::Disconnected {
             params["lastActiveAt"] = json!(change.at.seconds());
         }

@@ -38,10 +38,17 @@ impl Engine {
 
     pub async fn group(&self, app: &AppId, guid: &Guid) -> Result<Group, Refusal> {
         let group = self.store.group(app, guid).await.map_err(refuse)?;
-        group.ok_or_else(|| Refusal::new(Code::GuidNotFound, format!("There is no group with the guid '{guid}'.")))
+        group.ok_or_else(|| {
+            Refusal::new(Code::GuidNotFound, format!("There is no group with the guid '{guid}'."))
+        })
     }
 
-    pub async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Result<Page<Group>, Refusal> {
+    pub async fn groups(
+        &self,
+        app: &AppId,
+        search: Option<&str>,
+        page: PageRequest,
+    ) -> Result<Page<Group>, Refusal> {
         self.store.groups(app, search, page).await.map_err(refuse)
     }
 
@@ -66,7 +73,12 @@ impl Engine {
         Ok(())
     }
 
-    pub async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Result<Page<(User, Member)>, Refusal> {
+    pub async fn members(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        page: PageRequest,
+    ) -> Result<Page<(User, Member)>, Refusal> {
         self.group(app, guid).await?;
         self.store.members(app, guid, page).await.map_err(refuse)
     }
@@ -95,8 +107,9 @@ impl Engine {
         let app = &caller.app.id;
         self.group(app, guid).await?;
         self.store.user(app, uid).await.map_err(refuse)?.ok_or_else(|| uid_not_found(uid))?;
-        let not_a_member =
-            || Refusal::new(Code::NotAMember, format!("The user '{uid}' is no member of the group '{guid}'."));
+        let not_a_member = || {
+            Refusal::new(Code::NotAMember, format!("The user '{uid}' is no member of the group '{guid}'."))
+        };
         let member = self.store.member(app, guid, uid).await.map_err(refuse)?.ok_or_else(not_a_member)?;
         if !caller.uid.is_system() && caller.uid != *uid {
             let mine = self.require_scope(caller, guid, Scope::Moderator).await?;
@@ -105,7 +118,8 @@ impl Engine {
             }
         }
         let by = self.active_user(app, &caller.uid).await?;
-        let committed = self.store.remove_member(app, guid, uid, by, self.clock.now()).await.map_err(refuse)?;
+        let committed =
+            self.store.remove_member(app, guid, uid, by, self.clock.now()).await.map_err(refuse)?;
         self.tell_committed(caller, &committed, "memberChanged");
         Ok(())
     }

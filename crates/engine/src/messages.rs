@@ -21,7 +21,11 @@ impl Engine {
     }
 
     /// Messages in ascending order of id; a user sees only their own conversations.
-    pub async fn messages(&self, caller: &Caller, mut filter: MessageFilter) -> Result<Vec<Message>, Refusal> {
+    pub async fn messages(
+        &self,
+        caller: &Caller,
+        mut filter: MessageFilter,
+    ) -> Result<Vec<Message>, Refusal> {
         if !caller.uid.is_system() {
             filter.visible_to = Some(caller.uid.clone());
         }

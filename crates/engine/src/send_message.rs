@@ -93,7 +93,8 @@ impl Engine {
             // An error means that the call before ended without a word, which ends the wait as well.
             let _ = before.await;
         }
-        let committed = self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
+        let committed =
+            self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
         if !committed.is_repeat {
             metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
             self.tell_committed(caller, &committed, "message");

@@ -10,7 +10,11 @@ use crate::engine::{Engine, refuse, uid_not_found};
 use crate::ports::store::{Ending, Page, PageRequest};
 
 impl Engine {
-    pub async fn create_user(&self, app: &AppId, draft: UserDraft) -> Result<(User, Option<AuthToken>), Refusal> {
+    pub async fn create_user(
+        &self,
+        app: &AppId,
+        draft: UserDraft,
+    ) -> Result<(User, Option<AuthToken>), Refusal> {
         let now = self.clock.now();
         let token = draft.with_auth_token.then(|| AuthToken::made(&draft.uid, now, self.dice.bits()));
         let user = User { uid: draft.uid, profile: draft.profile, created_at: now, ..User::system() };
@@ -23,7 +27,12 @@ impl Engine {
         self.active_user(app, uid).await
     }
 
-    pub async fn users(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Result<Page<User>, Refusal> {
+    pub async fn users(
+        &self,
+        app: &AppId,
+        search: Option<&str>,
+        page: PageRequest,
+    ) -> Result<Page<User>, Refusal> {
         self.store.users(app, search, page).await.map_err(refuse)
     }
 

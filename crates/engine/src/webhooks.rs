@@ -29,7 +29,12 @@ impl Engine {
         self.store.webhook(app, id).await.map_err(refuse)?.ok_or_else(|| not_found(id))
     }
 
-    pub async fn update_webhook(&self, app: &AppId, id: &WebhookId, body: &Value) -> Result<Webhook, Refusal> {
+    pub async fn update_webhook(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        body: &Value,
+    ) -> Result<Webhook, Refusal> {
         if body.get("id").is_some_and(|given| given.as_str() != Some(id.as_str())) {
             return Err(Refusal::field(Code::BadRequest, "id", "cannot be changed"));
         }
@@ -47,7 +52,12 @@ impl Engine {
         Ok(())
     }
 
-    pub async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Result<Webhook, Refusal> {
+    pub async fn add_triggers(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        triggers: Vec<Trigger>,
+    ) -> Result<Webhook, Refusal> {
         self.webhook(app, id).await?;
         self.store.add_triggers(app, id, triggers).await.map_err(refuse)
     }

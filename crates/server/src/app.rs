@@ -80,7 +80,8 @@ pub struct Running {
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     std::fs::create_dir_all(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
-    let vault = Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
+    let vault =
+        Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
     let lines = Arc::new(Lines::default());
     let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
@@ -101,7 +102,10 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         dispatch: lines,
     };
     let engine = Arc::new(Engine::new(ports, rules));
-    engine.begin().await.map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
+    engine
+        .begin()
+        .await
+        .map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
     let (stop, stopped) = watch::channel(false);
     let tasks = Dispatcher::run(engine.clone(), stopped.clone());
     let api = Arc::new(Api::new(engine.clone(), parts.management));
@@ -165,7 +169,11 @@ impl Running {
     }
 }
 
-async fn open_door(at: SocketAddr, tls: Option<TlsAcceptor>, places: &Arc<Semaphore>) -> anyhow::Result<Door> {
+async fn open_door(
+    at: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    places: &Arc<Semaphore>,
+) -> anyhow::Result<Door> {
     Door::open(at, tls, places.clone())
         .await
         .with_context(|| format!("{at} cannot be listened on: choose another address with --listen"))
@@ -178,7 +186,8 @@ async fn name_peer(ConnectInfo(Peer(peer)): ConnectInfo<Peer>, mut request: Requ
 }
 
 fn rules(open_networks: OpenNetworks, allow_http: bool) -> EndpointRules {
-    let judge = move |address: &IpAddr| open_networks.may_call(*address).map_err(|refused| refused.to_string());
+    let judge =
+        move |address: &IpAddr| open_networks.may_call(*address).map_err(|refused| refused.to_string());
     EndpointRules { allow_http, judge_literal: Arc::new(judge) }
 }
 

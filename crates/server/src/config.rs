@@ -133,7 +133,8 @@ impl Config {
 }
 
 fn address(setting: &str, text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{setting} is '{text}', which is no address: write it as 127.0.0.1:8080."))
+    text.parse()
+        .map_err(|_| format!("{setting} is '{text}', which is no address: write it as 127.0.0.1:8080."))
 }
 
 fn read_file(named: Option<&Path>) -> Result<File, String> {
@@ -143,9 +144,10 @@ fn read_file(named: Option<&Path>) -> Result<File, String> {
             format!("The configuration file {} is not right: {}.", path.display(), error.message())
         }),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(File::default()),
-        Err(error) => {
-            Err(format!("The configuration file {} cannot be read ({error}): name another with --config.", path.display()))
-        }
+        Err(error) => Err(format!(
+            "The configuration file {} cannot be read ({error}): name another with --config.",
+            path.display()
+        )),
     }
 }
 
@@ -158,8 +160,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("chathook.toml");
         std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndata_dir = \"from-file\"\n").expect("written");
-        let flags =
-            ServeFlags { listen: Some("127.0.0.1:2".to_owned()), config: Some(path), ..ServeFlags::default() };
+        let flags = ServeFlags {
+            listen: Some("127.0.0.1:2".to_owned()),
+            config: Some(path),
+            ..ServeFlags::default()
+        };
         let config = Config::merge(flags).expect("fit");
         assert_eq!(config.listen.port(), 2);
         assert_eq!(config.data_dir, PathBuf::from("from-file"));

@@ -87,13 +87,18 @@ struct CredentialsFile {
 /// The management credentials: of the environment, else of the file, else made now and printed once.
 fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
     let path = data_dir.join("credentials.toml");
-    let from_env = (std::env::var("CHATHOOK_MANAGEMENT_KEY").ok(), std::env::var("CHATHOOK_MANAGEMENT_SECRET").ok());
+    let from_env =
+        (std::env::var("CHATHOOK_MANAGEMENT_KEY").ok(), std::env::var("CHATHOOK_MANAGEMENT_SECRET").ok());
     let credentials = match from_env {
         (Some(key), Some(secret)) => ManagementCredentials { key, secret },
         (None, None) if path.exists() => read_credentials(&path)?,
         (None, None) => make_credentials(&path)?,
-        (Some(_), None) => bail!("CHATHOOK_MANAGEMENT_KEY is set without CHATHOOK_MANAGEMENT_SECRET: set both."),
-        (None, Some(_)) => bail!("CHATHOOK_MANAGEMENT_SECRET is set without CHATHOOK_MANAGEMENT_KEY: set both."),
+        (Some(_), None) => {
+            bail!("CHATHOOK_MANAGEMENT_KEY is set without CHATHOOK_MANAGEMENT_SECRET: set both.")
+        }
+        (None, Some(_)) => {
+            bail!("CHATHOOK_MANAGEMENT_SECRET is set without CHATHOOK_MANAGEMENT_KEY: set both.")
+        }
     };
     if credentials.key.is_empty() || credentials.secret.is_empty() {
         bail!("The management key or secret is empty: set both to something long and random.");
@@ -106,8 +111,8 @@ fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
 
 fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let file: CredentialsFile =
-        toml::from_str(&text).with_context(|| format!("{} is not right: mend or remove it", path.display()))?;
+    let file: CredentialsFile = toml::from_str(&text)
+        .with_context(|| format!("{} is not right: mend or remove it", path.display()))?;
     Ok(ManagementCredentials { key: file.management_key, secret: file.management_secret })
 }
 

@@ -41,10 +41,7 @@ impl Connection {
     /// Speaks HTTP over an open stream.
     pub async fn start(stream: Stream, address: SocketAddr) -> Result<Self, Failure> {
         let meter = Meter::default();
-        let io = TokioIo::new(Metered {
-            stream,
-            meter: meter.clone(),
-        });
+        let io = TokioIo::new(Metered { stream, meter: meter.clone() });
         let (sender, running) = http1::Builder::new()
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             .handshake::<_, Full<Bytes>>(io)
@@ -52,13 +49,7 @@ impl Connection {
             .map_err(|error| Failure::Broken(describe(&error)))?;
         // Its errors also reach whoever waits for the answer; here they would be told twice.
         let task = tokio::spawn(async move { drop(running.await) }).abort_handle();
-        Ok(Self {
-            sender,
-            task,
-            meter,
-            address,
-            opened_at: Instant::now(),
-        })
+        Ok(Self { sender, task, meter, address, opened_at: Instant::now() })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,10 +70,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
         self.meter.reset();
         self.sender.send_request(request).await
     }
@@ -124,11 +112,7 @@ pub async fn connect(
 }
 
 /// The TLS handshake, with the certificate held against the URL's host, not the address.
-pub async fn secure(
-    tls: &TlsConnector,
-    url: &EndpointUrl,
-    stream: TcpStream,
-) -> Result<Stream, Failure> {
+pub async fn secure(tls: &TlsConnector, url: &EndpointUrl, stream: TcpStream) -> Result<Stream, Failure> {
     let name = match url.host() {
         Host::Ipv4(address) => ServerName::from(std::net::IpAddr::V4(address)),
         Host::Ipv6(address) => ServerName::from(std::net::IpAddr::V6(address)),
@@ -140,9 +124,7 @@ pub async fn secure(
         }
     };
     let stream = tls.connect(name, stream).await;
-    stream
-        .map(|s| Box::new(s) as Stream)
-        .map_err(|error| Failure::Tls(error.to_string()))
+    stream.map(|s| Box::new(s) as Stream).map_err(|error| Failure::Tls(error.to_string()))
 }
 
 /// An error with its causes, as one sentence.
@@ -203,11 +185,7 @@ impl AsyncRead for Metered {
 }
 
 impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buffer)
     }
 

@@ -32,11 +32,7 @@ pub struct Origin {
 
 impl Origin {
     pub fn of(url: &EndpointUrl) -> Self {
-        Self {
-            is_https: url.is_https(),
-            host: url.host().to_string(),
-            port: url.port(),
-        }
+        Self { is_https: url.is_https(), host: url.host().to_string(), port: url.port() }
     }
 }
 
@@ -76,20 +72,13 @@ impl Pool {
             return;
         }
         let mut idle = self.lock();
-        while idle
-            .by_origin
-            .get(&origin)
-            .is_some_and(|parked| parked.len() >= per_origin_max)
-        {
+        while idle.by_origin.get(&origin).is_some_and(|parked| parked.len() >= per_origin_max) {
             drop(idle.pop(&origin, VecDeque::pop_front));
         }
         if idle.total >= IDLE_CONNECTIONS_MAX {
             return;
         }
-        let parked = Parked {
-            connection,
-            since: Instant::now(),
-        };
+        let parked = Parked { connection, since: Instant::now() };
         idle.by_origin.entry(origin).or_default().push_back(parked);
         idle.total += 1;
         if !idle.is_swept {
@@ -104,11 +93,7 @@ impl Pool {
 }
 
 impl Idle {
-    fn pop(
-        &mut self,
-        origin: &Origin,
-        end: fn(&mut VecDeque<Parked>) -> Option<Parked>,
-    ) -> Option<Parked> {
+    fn pop(&mut self, origin: &Origin, end: fn(&mut VecDeque<Parked>) -> Option<Parked>) -> Option<Parked> {
         let parked = self.by_origin.get_mut(origin)?;
         let popped = end(parked);
         if parked.is_empty() {
@@ -138,10 +123,7 @@ async fn sweep(pool: Weak<Mutex<Idle>>) {
     loop {
         let now = Instant::now();
         let next = match pool.upgrade() {
-            Some(idle) => idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .close_expired(now),
+            Some(idle) => idle.lock().unwrap_or_else(PoisonError::into_inner).close_expired(now),
             None => return,
         };
         let Some(next) = next else { return };

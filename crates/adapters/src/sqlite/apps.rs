@@ -49,7 +49,8 @@ impl TryFrom<AppColumns> for App {
 
     fn try_from(columns: AppColumns) -> Result<Self, StoreError> {
         let unfit = |why: String| StoreError::Fault(format!("the settings of app '{}': {why}", columns.id));
-        let stored: Value = serde_json::from_str(&columns.settings).map_err(|error| unfit(error.to_string()))?;
+        let stored: Value =
+            serde_json::from_str(&columns.settings).map_err(|error| unfit(error.to_string()))?;
         let settings = Settings::default().changed_by(&stored).map_err(|refusal| unfit(refusal.message))?;
         Ok(Self {
             id: AppId::trusted(&columns.id),
@@ -71,7 +72,9 @@ fn scope(text: &str) -> Stored<KeyScope> {
 
 fn keys_of(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<ApiKey>> {
     let rows: Vec<(Vec<u8>, String, String, i64)> = db
-        .prepare_cached("SELECT sealed, name, scope, created_at FROM api_key WHERE app = ?1 ORDER BY created_at, rowid")
+        .prepare_cached(
+            "SELECT sealed, name, scope, created_at FROM api_key WHERE app = ?1 ORDER BY created_at, rowid",
+        )
         .and_then(|mut query| {
             query
                 .query_map([app.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?

@@ -143,9 +143,8 @@ fn end_of_dead_starts(
     at: Time,
     limit: i64,
 ) -> Stored<Vec<(AppId, ConnectionChange)>> {
-    let found = w
-        .db
-        .prepare_cached(concat!(
+    let found =
+        w.db.prepare_cached(concat!(
             "SELECT ",
             columns!(),
             ", app FROM connection WHERE start <> ?1 ORDER BY start, app, connected_at, session LIMIT ?2"
@@ -201,7 +200,13 @@ fn end_one(
     Ok(change)
 }
 
-fn tell(w: &mut Writing<'_>, app: &App, change: &ConnectionChange, id: EventId, origin: Origin) -> Stored<()> {
+fn tell(
+    w: &mut Writing<'_>,
+    app: &App,
+    change: &ConnectionChange,
+    id: EventId,
+    origin: Origin,
+) -> Stored<()> {
     let uid = &change.connection.uid;
     let since = status_since(w.db, &app.id, change).map_err(fault)?;
     let key = Key::trusted(&format!("user/{uid}"));
@@ -266,7 +271,11 @@ fn same_device(db: &Database, app: &AppId, opening: &Opening) -> rusqlite::Resul
         " FROM connection WHERE app = ?1 AND uid = ?2 AND device = ?3 AND token_hash = ?4",
         " ORDER BY connected_at, session"
     );
-    select(db, sql, (app.as_str(), connection.uid.as_str(), connection.device_id.as_str(), &opening.token_hash))
+    select(
+        db,
+        sql,
+        (app.as_str(), connection.uid.as_str(), connection.device_id.as_str(), &opening.token_hash),
+    )
 }
 
 fn select(db: &Database, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Connection>> {

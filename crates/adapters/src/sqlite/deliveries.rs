@@ -68,7 +68,12 @@ impl DeliveryStore for Sqlite {
 }
 
 /// One seek per key, since a lane may hold any number of deliveries.
-fn waiting_keys(db: &Connection, webhook_row: i64, after: Option<Key>, limit: i64) -> rusqlite::Result<Vec<Key>> {
+fn waiting_keys(
+    db: &Connection,
+    webhook_row: i64,
+    after: Option<Key>,
+    limit: i64,
+) -> rusqlite::Result<Vec<Key>> {
     let mut query = db.prepare_cached(
         "SELECT key FROM delivery WHERE webhook_row = ?1 AND status = 'waiting' AND key > ?2 ORDER BY key LIMIT 1",
     )?;
@@ -159,8 +164,10 @@ fn settle(db: &Connection, settled: &Settled) -> rusqlite::Result<()> {
         Settlement::Failed => end(db, settled, Status::Failed, ended_at),
         Settlement::WaitUntil(due) => wait(db, settled, due),
         Settlement::SwitchOff => {
-            db.prepare_cached("UPDATE webhook SET switched_off = ?1 WHERE row = ?2 AND switched_off IS NULL")?
-                .execute((GONE, settled.webhook_row))?;
+            db.prepare_cached(
+                "UPDATE webhook SET switched_off = ?1 WHERE row = ?2 AND switched_off IS NULL",
+            )?
+            .execute((GONE, settled.webhook_row))?;
             wait(db, settled, ended_at)
         }
     }
@@ -171,7 +178,13 @@ fn end(db: &Connection, settled: &Settled, status: Status, ended_at: Time) -> ru
         "UPDATE delivery SET status = ?1, attempts = ?2, ended_at = ?3
          WHERE id = ?4 AND app = ?5 AND status = 'waiting'",
     )?
-    .execute((status.as_str(), settled.attempt, ended_at.ms, settled.delivery.0, settled.app.as_str()))?;
+    .execute((
+        status.as_str(),
+        settled.attempt,
+        ended_at.ms,
+        settled.delivery.0,
+        settled.app.as_str(),
+    ))?;
     Ok(())
 }
 

@@ -56,7 +56,8 @@ fn member(db: &Connection, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option
 }
 
 fn membership(uid: Uid, scope: &str, joined_at: i64) -> Stored<Member> {
-    let scope = Scope::parse(scope).ok_or_else(|| StoreError::Fault(format!("'{scope}' is no scope of a member")))?;
+    let scope =
+        Scope::parse(scope).ok_or_else(|| StoreError::Fault(format!("'{scope}' is no scope of a member")))?;
     Ok(Member { uid, scope, joined_at: Time::from_ms(joined_at) })
 }
 
@@ -201,19 +202,28 @@ fn write_member(db: &Connection, app: &AppId, guid: &Guid, member: &Member) -> S
     .map_err(fault)
 }
 
-fn list(db: &Connection, vault: &Vault, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<Group>> {
-    const WHERE: &str =
-        "app = ?1 AND (?2 IS NULL OR guid LIKE ?2 ESCAPE '\\' OR name LIKE ?2 ESCAPE '\\')";
+fn list(
+    db: &Connection,
+    vault: &Vault,
+    app: &AppId,
+    search: Option<&str>,
+    page: PageRequest,
+) -> Stored<Page<Group>> {
+    const WHERE: &str = "app = ?1 AND (?2 IS NULL OR guid LIKE ?2 ESCAPE '\\' OR name LIKE ?2 ESCAPE '\\')";
     let pattern = search.map(users::prefix);
     let total = db
         .prepare_cached(&format!("SELECT count(*) FROM grp WHERE {WHERE}"))
         .and_then(|mut query| query.query_row(params![app.as_str(), pattern], |row| row.get(0)))
         .map_err(fault)?;
-    let sql = format!("SELECT {COLUMNS} FROM grp WHERE {WHERE} ORDER BY name COLLATE NOCASE, guid LIMIT ?3 OFFSET ?4");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM grp WHERE {WHERE} ORDER BY name COLLATE NOCASE, guid LIMIT ?3 OFFSET ?4"
+    );
     let rows: Vec<GroupColumns> = db
         .prepare_cached(&sql)
         .and_then(|mut query| {
-            query.query_map(params![app.as_str(), pattern, page.per_page, users::offset(page)], columns)?.collect()
+            query
+                .query_map(params![app.as_str(), pattern, page.per_page, users::offset(page)], columns)?
+                .collect()
         })
         .map_err(fault)?;
     let items = rows.into_iter().map(|row| row.into_group(vault, app)).collect::<Stored<_>>()?;
@@ -250,7 +260,12 @@ fn not_a_member(guid: &Guid, uid: &Uid) -> Refusal {
     Refusal::new(Code::NotAMember, format!("The user '{uid}' is not a member of the group '{guid}'."))
 }
 
-fn list_members(db: &Connection, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>> {
+fn list_members(
+    db: &Connection,
+    app: &AppId,
+    guid: &Guid,
+    page: PageRequest,
+) -> Stored<Page<(User, Member)>> {
     let total = db
         .prepare_cached("SELECT count(*) FROM member WHERE app = ?1 AND guid = ?2")
         .and_then(|mut query| query.query_row([app.as_str(), guid.as_str()], |row| row.get(0)))
@@ -265,7 +280,11 @@ fn list_members(db: &Connection, app: &AppId, guid: &Guid, page: PageRequest) ->
         .and_then(|mut query| {
             query
                 .query_map(params![app.as_str(), guid.as_str(), page.per_page, users::offset(page)], |row| {
-                    Ok((users::columns(row)?, row.get(users::COLUMN_COUNT)?, row.get(users::COLUMN_COUNT + 1)?))
+                    Ok((
+                        users::columns(row)?,
+                        row.get(users::COLUMN_COUNT)?,
+                        row.get(users::COLUMN_COUNT + 1)?,
+                    ))
                 })?
                 .collect()
         })
@@ -283,7 +302,13 @@ fn list_members(db: &Connection, app: &AppId, guid: &Guid, page: PageRequest) ->
 
 type Addition = (Uid, Scope, Result<Committed, Refusal>);
 
-fn add(w: &mut Writing<'_>, app: &App, guid: &Guid, members: Vec<Member>, by: &User) -> Stored<Vec<Addition>> {
+fn add(
+    w: &mut Writing<'_>,
+    app: &App,
+    guid: &Guid,
+    members: Vec<Member>,
+    by: &User,
+) -> Stored<Vec<Addition>> {
     present(w, &app.id, guid)?;
     let mut additions = Vec::with_capacity(members.len());
     for candidate in members {
@@ -338,10 +363,8 @@ fn remove(w: &mut Writing<'_>, app: &App, guid: &Guid, uid: &Uid, by: &User, at:
 fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -> Message {
     let receiver = Receiver::Group(group.guid.clone());
     let entities = json!({"by": by.to_entity(), "on": on.to_entity(), "for": group.to_entity()});
-    let data = Map::from_iter([
-        ("action".to_owned(), Value::from(action)),
-        ("entities".to_owned(), entities),
-    ]);
+    let data =
+        Map::from_iter([("action".to_owned(), Value::from(action)), ("entities".to_owned(), entities)]);
     Message {
         id: MessageId(0),
         conversation: receiver.conversation_of(&by.uid),
@@ -362,7 +385,8 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
 }
 
 fn delete(db: &Connection, app: &AppId, guid: &Guid) -> Stored<bool> {
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]).map_err(fault)?;
+    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
+        .map_err(fault)?;
     let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]);
     Ok(deleted.map_err(fault)? > 0)
 }
@@ -384,7 +408,14 @@ impl GroupStore for Sqlite {
         self.read(move |db, vault| list(db, vault, &app, search.as_deref(), page)).await
     }
 
-    async fn set_about(&self, app: &AppId, guid: &Guid, about: About, owner: Option<Uid>, at: Time) -> Stored<Group> {
+    async fn set_about(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        about: About,
+        owner: Option<Uid>,
+        at: Time,
+    ) -> Stored<Group> {
         let (app, guid) = (app.clone(), guid.clone());
         self.write(move |w| set_about(w, &app, &guid, &about, owner, at)).await
     }
@@ -419,7 +450,14 @@ impl GroupStore for Sqlite {
         .await
     }
 
-    async fn remove_member(&self, app: &AppId, guid: &Guid, uid: &Uid, by: User, at: Time) -> Stored<Committed> {
+    async fn remove_member(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        uid: &Uid,
+        by: User,
+        at: Time,
+    ) -> Stored<Committed> {
         let (app, guid, uid) = (app.clone(), guid.clone(), uid.clone());
         self.write(move |w| {
             let app = apps::present(w.db, &app)?;

@@ -43,11 +43,18 @@ impl MessageStore for Sqlite {
         muid: &str,
         now: Time,
     ) -> Stored<Option<Message>> {
-        let (app, sender, conversation, muid) = (app.clone(), sender.clone(), conversation.clone(), muid.to_owned());
+        let (app, sender, conversation, muid) =
+            (app.clone(), sender.clone(), conversation.clone(), muid.to_owned());
         self.read(move |db, _| of_muid(db, &app, &sender, &conversation, &muid, now).map_err(fault)).await
     }
 
-    async fn change_message(&self, app: &App, id: MessageId, change: Change, origin: Origin) -> Stored<Committed> {
+    async fn change_message(
+        &self,
+        app: &App,
+        id: MessageId,
+        change: Change,
+        origin: Origin,
+    ) -> Stored<Committed> {
         let app = app.clone();
         self.write(move |w| change_message(w, &app, id, &change, origin)).await
     }
@@ -79,7 +86,8 @@ impl MessageStore for Sqlite {
 
     async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()> {
         let app = app.clone();
-        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, &app, one)).map_err(fault)).await
+        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, &app, one)).map_err(fault))
+            .await
     }
 }
 
@@ -110,7 +118,8 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -
     let sender = &accepted.sender.uid;
     let conversation = accepted.conversation();
     if let Some(muid) = &accepted.draft.muid
-        && let Some(message) = of_muid(w.db, &app.id, sender, &conversation, muid, accepted.at).map_err(fault)?
+        && let Some(message) =
+            of_muid(w.db, &app.id, sender, &conversation, muid, accepted.at).map_err(fault)?
     {
         let members = audience(w.db, &app.id, sender, &message.receiver)?;
         let cursor = record::last_cursor(w.db, &app.id)?;
@@ -155,7 +164,13 @@ fn after_message(id: chathook_domain::ids::EventId, message: &Message, origin: O
 }
 
 /// Writes a numbered message, its line in the record and its event.
-fn store(w: &mut Writing<'_>, app: &App, message: Message, method: &str, event: Option<Event>) -> Stored<Committed> {
+fn store(
+    w: &mut Writing<'_>,
+    app: &App,
+    message: Message,
+    method: &str,
+    event: Option<Event>,
+) -> Stored<Committed> {
     know_conversation(w.db, &app.id, &message).map_err(fault)?;
     insert(w.db, &app.id, &message).map_err(fault)?;
     let cursor = record::append(w.db, &app.id, &message.conversation, method, &message.to_json())?;

@@ -23,7 +23,9 @@ pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {
          ) STRICT",
     )?;
     let applied = applied(db)?;
-    if let Some((version, _)) = applied.iter().find(|(version, _)| !MIGRATIONS.iter().any(|m| m.version == *version)) {
+    if let Some((version, _)) =
+        applied.iter().find(|(version, _)| !MIGRATIONS.iter().any(|m| m.version == *version))
+    {
         let sentence = format!(
             "The database was used by a newer chathook (migration {version}). Start that version, or restore a backup."
         );

@@ -62,7 +62,9 @@ pub enum OpenError {
 impl std::fmt::Display for OpenError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::InUse(path) => write!(f, "Another chathook uses this data directory: it holds {}.", path.display()),
+            Self::InUse(path) => {
+                write!(f, "Another chathook uses this data directory: it holds {}.", path.display())
+            }
             Self::File(path, error) => write!(f, "Cannot open {}: {error}.", path.display()),
             Self::Schema(sentence) | Self::Key(sentence) => f.write_str(sentence),
             Self::Database(error) => write!(f, "Cannot open the database: {error}."),

@@ -18,7 +18,9 @@ pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) 
         && !mark.by.is_system()
         && !groups::is_member(w.db, &app.id, guid, &mark.by)?
     {
-        return Err(Refusal::new(Code::GroupNotJoined, "Only members may acknowledge a group's messages.").into());
+        return Err(
+            Refusal::new(Code::GroupNotJoined, "Only members may acknowledge a group's messages.").into()
+        );
     }
     let members = messages::audience(w.db, &app.id, &mark.by, &mark.receiver)?;
     let Some((boundary, message_sender)) = boundary(w.db, &app.id, &conversation, mark)? else {
@@ -40,7 +42,11 @@ pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) 
             at: mark.at,
         };
         let data = receipt.to_data();
-        events::record_event(w, app, Event::new(event_id, kind.trigger(), mark.key(), &data, origin, app, mark.at))?;
+        events::record_event(
+            w,
+            app,
+            Event::new(event_id, kind.trigger(), mark.key(), &data, origin, app, mark.at),
+        )?;
         let cursor = record::append(w.db, &app.id, &conversation, "receipt", &data)?;
         receipts.push((receipt, cursor));
     }
@@ -48,7 +54,12 @@ pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) 
 }
 
 /// The last message of others up to the one named, with its author.
-fn boundary(db: &Connection, app: &AppId, conversation: &Key, mark: &Mark) -> Stored<Option<(MessageId, Uid)>> {
+fn boundary(
+    db: &Connection,
+    app: &AppId,
+    conversation: &Key,
+    mark: &Mark,
+) -> Stored<Option<(MessageId, Uid)>> {
     if let Some(up_to) = mark.up_to {
         let is_here = db
             .prepare_cached("SELECT 1 FROM message WHERE app = ?1 AND id = ?2 AND conversation = ?3")

@@ -19,11 +19,21 @@ macro_rules! conversations_of_user {
 pub(super) use conversations_of_user;
 
 /// Adds a line; answers with its cursor.
-pub(super) fn append(db: &Connection, app: &AppId, conversation: &Key, method: &str, params: &Value) -> Stored<i64> {
+pub(super) fn append(
+    db: &Connection,
+    app: &AppId,
+    conversation: &Key,
+    method: &str,
+    params: &Value,
+) -> Stored<i64> {
     let n = next_number(db, app, Counter::Record)?;
-    db.prepare_cached("INSERT INTO record (app, n, conversation, method, params) VALUES (?1, ?2, ?3, ?4, ?5)")
-        .and_then(|mut insert| insert.execute((app.as_str(), n, conversation.as_str(), method, params.to_string())))
-        .map_err(fault)?;
+    db.prepare_cached(
+        "INSERT INTO record (app, n, conversation, method, params) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .and_then(|mut insert| {
+        insert.execute((app.as_str(), n, conversation.as_str(), method, params.to_string()))
+    })
+    .map_err(fault)?;
     Ok(n)
 }
 
@@ -35,7 +45,13 @@ pub(super) fn last_cursor(db: &Connection, app: &AppId) -> Stored<i64> {
     Ok(last.map_err(fault)?.unwrap_or(0))
 }
 
-pub(super) fn after(db: &Connection, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<Vec<Recorded>> {
+pub(super) fn after(
+    db: &Connection,
+    app: &AppId,
+    uid: &Uid,
+    cursor: i64,
+    limit: i64,
+) -> Stored<Vec<Recorded>> {
     let sql = concat!(
         "SELECT n, method, params FROM record WHERE app = ?1 AND conversation IN ",
         conversations_of_user!(),
@@ -68,5 +84,7 @@ pub(super) fn next_number(db: &Connection, app: &AppId, counter: Counter) -> Sto
              ON CONFLICT (app) DO UPDATE SET record = record + 1 RETURNING record"
         }
     };
-    db.prepare_cached(sql).and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0))).map_err(fault)
+    db.prepare_cached(sql)
+        .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)))
+        .map_err(fault)
 }

@@ -87,7 +87,9 @@ impl UserColumns {
 
 /// Reads a column of metadata.
 pub(crate) fn metadata_of(text: Option<&str>) -> Stored<Option<Map<String, Value>>> {
-    text.map(serde_json::from_str).transpose().map_err(|error| StoreError::Fault(format!("a column of metadata: {error}")))
+    text.map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| StoreError::Fault(format!("a column of metadata: {error}")))
 }
 
 /// Reads a column of tags.

@@ -100,15 +100,17 @@ impl WebhookColumns {
         let (app, id) = (AppId::trusted(&self.app), WebhookId::trusted(&self.id));
         let credentials = match (self.username, self.password) {
             (Some(username), Some(sealed)) => {
-                let password = vault.open_text(&password_record(&app, &id), &sealed).map_err(StoreError::Fault)?;
+                let password =
+                    vault.open_text(&password_record(&app, &id), &sealed).map_err(StoreError::Fault)?;
                 Some(Credentials { username, password })
             }
             (None, _) | (_, None) => None,
         };
         let config = Config {
             name: self.name,
-            url: EndpointUrl::parse("webhookURL", &self.url)
-                .map_err(|refusal| StoreError::Fault(format!("webhook row {}: {}", self.row, refusal.message)))?,
+            url: EndpointUrl::parse("webhookURL", &self.url).map_err(|refusal| {
+                StoreError::Fault(format!("webhook row {}: {}", self.row, refusal.message))
+            })?,
             use_basic_auth: self.use_basic_auth,
             credentials,
             enabled: self.enabled,
@@ -117,7 +119,8 @@ impl WebhookColumns {
                 .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown onFailure", self.row)))?,
             timeout_ms: self.timeout_ms,
         };
-        let secret = vault.open(&secret_record(&app, &id), &self.signing_secret).map_err(StoreError::Fault)?;
+        let secret =
+            vault.open(&secret_record(&app, &id), &self.signing_secret).map_err(StoreError::Fault)?;
         let webhook = Webhook {
             row: self.row,
             id,
@@ -153,10 +156,9 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
     if find(w.db, w.vault, app, id)?.is_some() {
         return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
     }
-    let count: i64 = w
-        .db
-        .query_row("SELECT count(*) FROM webhook WHERE app = ?1", [app.as_str()], |row| row.get(0))
-        .map_err(fault)?;
+    let count: i64 =
+        w.db.query_row("SELECT count(*) FROM webhook WHERE app = ?1", [app.as_str()], |row| row.get(0))
+            .map_err(fault)?;
     if usize::try_from(count).is_ok_and(|count| count >= WEBHOOKS_PER_APP_MAX) {
         let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
@@ -230,8 +232,11 @@ fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId) -> Stored<bool> {
     ] {
         w.db.execute(sql, [webhook.row]).map_err(fault)?;
     }
-    w.db.execute("UPDATE webhook_sequence SET settled = last WHERE app = ?1 AND id = ?2", [app.as_str(), id.as_str()])
-        .map_err(fault)?;
+    w.db.execute(
+        "UPDATE webhook_sequence SET settled = last WHERE app = ?1 AND id = ?2",
+        [app.as_str(), id.as_str()],
+    )
+    .map_err(fault)?;
     Ok(true)
 }
 
@@ -251,7 +256,13 @@ fn change_triggers(
 
 #[async_trait]
 impl WebhookStore for Sqlite {
-    async fn create_webhook(&self, app: &AppId, draft: WebhookDraft, secret: Vec<u8>, at: Time) -> Stored<Webhook> {
+    async fn create_webhook(
+        &self,
+        app: &AppId,
+        draft: WebhookDraft,
+        secret: Vec<u8>,
+        at: Time,
+    ) -> Stored<Webhook> {
         let app = app.clone();
         self.write(move |w| create(w, &app, &draft, &secret, at)).await
     }

@@ -2,9 +2,9 @@
 //! that concurrent jobs share one fdatasync; and the thread beside it that makes the checkpoints.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ impl Writer {
             .name("store-checkpoint".to_owned())
             .spawn(move || make_checkpoints(&checkpoints, &is_due))?;
         let work = Work { db, vault, offers, health: Arc::clone(&health), due, changes_seen: 0 };
-        let writing = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
+        let writing =
+            std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
         // Joined in this order: the checkpoint thread ends when the writer has.
         Ok(Self { jobs: Some(jobs), threads: vec![writing, beside], health })
     }
@@ -316,7 +317,9 @@ mod tests {
             .await;
         assert!(matches!(panicked, Err(StoreError::Fault(_))));
         let n = store
-            .write(|w| w.db.query_row("SELECT n FROM probe", [], |row| row.get::<_, i64>(0)).map_err(super::fault))
+            .write(|w| {
+                w.db.query_row("SELECT n FROM probe", [], |row| row.get::<_, i64>(0)).map_err(super::fault)
+            })
             .await;
         assert_eq!(n.expect("the writer lives"), 0);
     }

@@ -163,9 +163,13 @@ pub struct Opening {
 pub enum Ending {
     Session(SessionId),
     /// A log-out: the token ends with all its sessions.
-    Token { token_hash: Vec<u8> },
+    Token {
+        token_hash: Vec<u8>,
+    },
     /// The user was deactivated or deleted, or all tokens were flushed.
-    User { uid: Uid },
+    User {
+        uid: Uid,
+    },
 }
 
 #[async_trait]
@@ -206,7 +210,14 @@ pub trait GroupStore: Send + Sync {
     async fn create_group(&self, app: &AppId, group: Group, members: Vec<Member>) -> Stored<Group>;
     async fn group(&self, app: &AppId, guid: &Guid) -> Stored<Option<Group>>;
     async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<Group>>;
-    async fn set_about(&self, app: &AppId, guid: &Guid, about: About, owner: Option<Uid>, at: Time) -> Stored<Group>;
+    async fn set_about(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        about: About,
+        owner: Option<Uid>,
+        at: Time,
+    ) -> Stored<Group>;
     async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool>;
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>>;
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>>;
@@ -219,7 +230,14 @@ pub trait GroupStore: Send + Sync {
         by: User,
     ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>>;
     /// Removes a member with an action message `kicked` (`left` when `by` is the member).
-    async fn remove_member(&self, app: &AppId, guid: &Guid, uid: &Uid, by: User, at: Time) -> Stored<Committed>;
+    async fn remove_member(
+        &self,
+        app: &AppId,
+        guid: &Guid,
+        uid: &Uid,
+        by: User,
+        at: Time,
+    ) -> Stored<Committed>;
 }
 
 #[async_trait]
@@ -228,9 +246,22 @@ pub trait MessageStore: Send + Sync {
     /// the listening webhooks are read, and ids and sequence numbers are given.
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed>;
     /// The message of a `muid` of the last 24 h.
-    async fn message_of_muid(&self, app: &AppId, sender: &Uid, conversation: &Key, muid: &str, now: Time) -> Stored<Option<Message>>;
+    async fn message_of_muid(
+        &self,
+        app: &AppId,
+        sender: &Uid,
+        conversation: &Key,
+        muid: &str,
+        now: Time,
+    ) -> Stored<Option<Message>>;
     /// Applies an edit or deletion to the message as it is at that moment; answers with the action message.
-    async fn change_message(&self, app: &App, id: MessageId, change: Change, origin: Origin) -> Stored<Committed>;
+    async fn change_message(
+        &self,
+        app: &App,
+        id: MessageId,
+        change: Change,
+        origin: Origin,
+    ) -> Stored<Committed>;
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>>;
     /// In ascending order of id. With `after`, the oldest after it; otherwise the newest (before `before`).
     async fn messages(&self, app: &AppId, filter: MessageFilter) -> Stored<Vec<Message>>;
@@ -247,16 +278,33 @@ pub trait ConnectionStore: Send + Sync {
     async fn begin_start(&self, start: &StartId, at: Time) -> Stored<()>;
     async fn open_connection(&self, app: &App, opening: Opening) -> Stored<Opened>;
     /// Ends connections, each once; answers with those that this call ended. `event_ids` are made as needed.
-    async fn end_connections(&self, app: &App, ending: Ending, at: Time, origin: Origin) -> Stored<Vec<ConnectionChange>>;
+    async fn end_connections(
+        &self,
+        app: &App,
+        ending: Ending,
+        at: Time,
+        origin: Origin,
+    ) -> Stored<Vec<ConnectionChange>>;
     /// Ends up to `limit` connections of other starts than this one, across all apps.
-    async fn end_connections_of_dead_starts(&self, start: &StartId, at: Time, limit: i64) -> Stored<Vec<(AppId, ConnectionChange)>>;
+    async fn end_connections_of_dead_starts(
+        &self,
+        start: &StartId,
+        at: Time,
+        limit: i64,
+    ) -> Stored<Vec<(AppId, ConnectionChange)>>;
     async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>>;
 }
 
 #[async_trait]
 pub trait WebhookStore: Send + Sync {
     /// Refused where the id is taken (`BadRequest`) or 25 exist (`WebhookLimit`).
-    async fn create_webhook(&self, app: &AppId, draft: WebhookDraft, secret: Vec<u8>, at: Time) -> Stored<Webhook>;
+    async fn create_webhook(
+        &self,
+        app: &AppId,
+        draft: WebhookDraft,
+        secret: Vec<u8>,
+        at: Time,
+    ) -> Stored<Webhook>;
     /// In the order in which they were created.
     async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>>;
     async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>>;
@@ -281,7 +329,16 @@ pub trait DeliveryStore: Send + Sync {
 
 /// Everything durable.
 pub trait Store:
-    AppStore + UserStore + GroupStore + MessageStore + ConnectionStore + WebhookStore + DeliveryStore + Send + Sync + 'static
+    AppStore
+    + UserStore
+    + GroupStore
+    + MessageStore
+    + ConnectionStore
+    + WebhookStore
+    + DeliveryStore
+    + Send
+    + Sync
+    + 'static
 {
     /// Whether a write would succeed now.
     fn is_writable(&self) -> bool;

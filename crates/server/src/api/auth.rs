@@ -144,7 +144,10 @@ async fn require_same_app(api: &Api, headers: &HeaderMap, app: &AppId) -> Result
     if let Some(value) = headers.get("appid")
         && !value.to_str().is_ok_and(|text| text.trim() == app.as_str())
     {
-        return Err(Refusal::new(Code::InvalidAppId, "The header 'appId' names another app than the credentials."));
+        return Err(Refusal::new(
+            Code::InvalidAppId,
+            "The header 'appId' names another app than the credentials.",
+        ));
     }
     let host = header_text(headers, header::HOST.as_str()).unwrap_or_default().to_ascii_lowercase();
     let Some((label, _)) = host.split_once('.') else { return Ok(()) };

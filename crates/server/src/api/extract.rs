@@ -113,8 +113,9 @@ pub fn person(text: &str) -> Result<Uid, Refusal> {
 
 /// A message's id in a path; a text that is no number names no message.
 pub fn message_id(text: &str) -> Result<MessageId, Refusal> {
-    MessageId::parse(text)
-        .ok_or_else(|| Refusal::new(Code::MessageNotFound, "There is no message with this id; ids are whole numbers."))
+    MessageId::parse(text).ok_or_else(|| {
+        Refusal::new(Code::MessageNotFound, "There is no message with this id; ids are whole numbers.")
+    })
 }
 
 fn bad(sentence: impl Into<String>) -> Refusal {

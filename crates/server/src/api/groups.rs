@@ -47,7 +47,11 @@ pub async fn update_group(
     Ok(data(group.to_json()))
 }
 
-pub async fn delete_group(State(api): State<Arc<Api>>, FullKey(caller): FullKey, Ids(guid): Ids<String>) -> Answer {
+pub async fn delete_group(
+    State(api): State<Arc<Api>>,
+    FullKey(caller): FullKey,
+    Ids(guid): Ids<String>,
+) -> Answer {
     let guid = Guid::parse("guid", &guid)?;
     api.engine.delete_group(&caller, &guid).await?;
     Ok(done(&format!("Group with guid {guid} has been deleted successfully.")))

@@ -17,13 +17,11 @@ const PER_PAGE_DEFAULT: i64 = 100;
 const PER_PAGE_MAX: i64 = 1_000;
 const PAGE_MAX: i64 = 1_000_000_000;
 
-#[must_use]
 pub fn data(value: Value) -> Json<Value> {
     Json(json!({"data": value}))
 }
 
 /// A deed that leaves nothing to show but that it was done.
-#[must_use]
 pub fn done(message: &str) -> Json<Value> {
     data(json!({"success": true, "message": message}))
 }
@@ -35,7 +33,6 @@ pub fn page_request(params: &Params) -> Result<PageRequest, Refusal> {
     Ok(PageRequest { page, per_page })
 }
 
-#[must_use]
 pub fn paged(items: Vec<Value>, total: i64, request: PageRequest) -> Json<Value> {
     let pagination = json!({
         "total": total,
@@ -48,7 +45,6 @@ pub fn paged(items: Vec<Value>, total: i64, request: PageRequest) -> Json<Value>
 }
 
 /// One page of a list that is whole in memory.
-#[must_use]
 pub fn page_of(all: Vec<Value>, request: PageRequest) -> Json<Value> {
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let skipped = usize::try_from((request.page - 1) * request.per_page).unwrap_or(usize::MAX);
@@ -56,7 +52,6 @@ pub fn page_of(all: Vec<Value>, request: PageRequest) -> Json<Value> {
     paged(all.into_iter().skip(skipped).take(taken).collect(), total, request)
 }
 
-#[must_use]
 pub fn page_of_store<T>(page: &Page<T>, request: PageRequest, to_json: impl Fn(&T) -> Value) -> Json<Value> {
     paged(page.items.iter().map(to_json).collect(), page.total, request)
 }
@@ -93,10 +88,13 @@ impl Cursor {
         let affix = match params.text("affix") {
             None | Some("prepend") => Affix::Prepend,
             Some("append") => Affix::Append,
-            Some(_) => return Err(Refusal::field(Code::BadRequest, "affix", "must be 'append' or 'prepend'")),
+            Some(_) => {
+                return Err(Refusal::field(Code::BadRequest, "affix", "must be 'append' or 'prepend'"));
+            }
         };
         let id = params.text("id").map(|text| {
-            MessageId::parse(text).ok_or_else(|| Refusal::field(Code::BadRequest, "id", "must be a message's id"))
+            MessageId::parse(text)
+                .ok_or_else(|| Refusal::field(Code::BadRequest, "id", "must be a message's id"))
         });
         let limit = match params.number("limit", 1, PER_PAGE_MAX)? {
             Some(limit) => limit,
@@ -115,7 +113,6 @@ impl Cursor {
     }
 
     /// The list with `meta.next`, which repeated as the query asks for what follows.
-    #[must_use]
     pub fn answer(self, messages: &[Message]) -> Json<Value> {
         let last = match self.affix {
             Affix::Append => messages.last(),

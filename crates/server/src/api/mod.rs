@@ -15,18 +15,18 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::engine::Engine;
 use futures_util::FutureExt;
 
+mod apps;
+pub mod auth;
+pub mod cors;
 pub mod error;
 pub mod extract;
-pub mod lists;
-pub mod auth;
-pub mod management;
-pub mod cors;
-mod health;
-mod users;
 mod groups;
+mod health;
+pub mod lists;
+pub mod management;
 mod messages;
 mod receipts;
-mod apps;
+mod users;
 mod webhooks;
 
 pub use error::ApiError;
@@ -45,13 +45,18 @@ impl Api {
     /// Not ready until [`Self::is_ready`] is set.
     #[must_use]
     pub fn new(engine: Arc<Engine>, management: ManagementCredentials) -> Self {
-        Self { engine, management, is_ready: AtomicBool::new(false), failures: management::Failures::default() }
+        Self {
+            engine,
+            management,
+            is_ready: AtomicBool::new(false),
+            failures: management::Failures::default(),
+        }
     }
 }
 
-/// The chat API, to be nested under `/v3` and `/v3.0`. It answers for unknown paths below them, too.
+/// The chat API under `/v3` and `/v3.0`, to be merged. It answers for unknown paths below them, too.
 pub fn chat_router(api: Arc<Api>) -> Router {
-    Router::new()
+    let chat = Router::new()
         .merge(user_routes())
         .merge(group_routes())
         .merge(message_routes())
@@ -60,7 +65,8 @@ pub fn chat_router(api: Arc<Api>) -> Router {
         .fallback(refuse_path)
         .layer(middleware::from_fn_with_state(api.clone(), cors::let_pages_in))
         .layer(middleware::from_fn(survive_panics))
-        .with_state(api)
+        .with_state(api);
+    Router::new().nest("/v3", chat.clone()).nest("/v3.0", chat)
 }
 
 /// The management API under `/apps`, to be merged; [`with_fallbacks`] comes around the whole.
@@ -86,7 +92,6 @@ pub fn health_router(api: Arc<Api>) -> Router {
 }
 
 /// A whole door's router, with answers for paths that lead nowhere and methods not taken.
-#[must_use]
 pub fn with_fallbacks(router: Router) -> Router {
     router.method_not_allowed_fallback(refuse_method).fallback(refuse_path)
 }
@@ -98,7 +103,8 @@ pub async fn refuse_path() -> ApiError {
 
 /// The answer for a method that a path does not take; the router adds `Allow`.
 pub async fn refuse_method() -> ApiError {
-    Refusal::new(Code::MethodNotAllowed, "This path does not take this method; see the header 'Allow'.").into()
+    Refusal::new(Code::MethodNotAllowed, "This path does not take this method; see the header 'Allow'.")
+        .into()
 }
 
 /// A mistake of ours costs its own request and no other.

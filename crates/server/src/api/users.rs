@@ -18,7 +18,11 @@ use super::lists::{Answer, data, done, page_of, page_of_store, page_request};
 /// Users that one call may activate or deactivate.
 const UIDS_PER_CALL_MAX: usize = 100;
 
-pub async fn create_user(State(api): State<Arc<Api>>, AnyKey(caller): AnyKey, JsonBody(body): JsonBody) -> Answer {
+pub async fn create_user(
+    State(api): State<Arc<Api>>,
+    AnyKey(caller): AnyKey,
+    JsonBody(body): JsonBody,
+) -> Answer {
     let (user, token) = api.engine.create_user(&caller.app.id, UserDraft::parse(&body)?).await?;
     let mut object = user.to_json(View::Owner);
     if let Some(token) = token {
@@ -139,7 +143,11 @@ pub async fn list_tokens(
     Ok(page_of(tokens.iter().map(AuthToken::to_json).collect(), request))
 }
 
-pub async fn flush_tokens(State(api): State<Arc<Api>>, FullKey(caller): FullKey, Ids(uid): Ids<String>) -> Answer {
+pub async fn flush_tokens(
+    State(api): State<Arc<Api>>,
+    FullKey(caller): FullKey,
+    Ids(uid): Ids<String>,
+) -> Answer {
     let uid = person(&uid)?;
     api.engine.flush_tokens(&caller.app.id, &uid).await?;
     Ok(done(&format!("Cleared Auth Tokens successfully for uid {uid}.")))

@@ -17,7 +17,8 @@ use super::lists::{Answer, data, done, page_of, page_request};
 
 /// Webhooks of version 1 are the legacy ones, which are all there is.
 pub async fn require_version(request: Request, next: Next) -> Response {
-    let version = request.headers().get("x-webhook-version").map(|value| value.to_str().unwrap_or_default().trim());
+    let version =
+        request.headers().get("x-webhook-version").map(|value| value.to_str().unwrap_or_default().trim());
     let refusal = match version {
         None | Some("1") => return next.run(request).await,
         Some("2") => Refusal::new(
@@ -81,7 +82,9 @@ pub async fn add_triggers(
     api.engine.webhook(&app, &id).await?;
     let triggers = parse_trigger_ids(&body)?;
     api.engine.add_triggers(&app, &id, triggers.clone()).await?;
-    let added = |id: &str| (id.to_owned(), json!({"success": true, "message": "Triggers has been added successfully."}));
+    let added = |id: &str| {
+        (id.to_owned(), json!({"success": true, "message": "Triggers has been added successfully."}))
+    };
     let answer: Map<String, Value> = triggers.iter().map(|trigger| added(trigger.id())).collect();
     Ok(data(Value::Object(answer)))
 }

@@ -14,10 +14,7 @@ use super::inbox::{Inbox, Recorded};
 /// the whole record again, which the page tells apart by number and time.
 pub fn webhooks(inbox: &Inbox) -> Sse<impl Stream<Item = Result<Event, Infallible>> + use<>> {
     let (recorded, live) = inbox.subscribe();
-    let reader = Reader {
-        recorded: recorded.into(),
-        live,
-    };
+    let reader = Reader { recorded: recorded.into(), live };
     let events = stream::unfold(reader, |mut reader| async move {
         let event = as_event(&*reader.next().await?);
         Some((Ok(event), reader))

@@ -90,14 +90,12 @@ impl Inbox {
     /// Listens on a free loopback port with a certificate made for this run.
     pub async fn start(credentials: BasicCredentials, now: NowMs) -> anyhow::Result<Inbox> {
         let identity = Identity::make().context("making the inbox's certificate")?;
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .context("opening the inbox's port")?;
+        let listener =
+            std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("opening the inbox's port")?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let desk = Arc::new(Desk::new(&credentials, now));
-        let app = Router::new()
-            .route("/webhooks", post(receive))
-            .with_state(Arc::clone(&desk));
+        let app = Router::new().route("/webhooks", post(receive)).with_state(Arc::clone(&desk));
         let tls = RustlsConfig::from_config(Arc::new(identity.server));
         let handle = Handle::new();
         let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
@@ -106,12 +104,7 @@ impl Inbox {
                 tracing::error!(%error, "the inbox has stopped");
             }
         });
-        Ok(Inbox {
-            address,
-            ca: identity.ca,
-            desk,
-            handle,
-        })
+        Ok(Inbox { address, ca: identity.ca, desk, handle })
     }
 
     /// The endpoint that a webhook should be pointed at.
@@ -135,10 +128,7 @@ impl Inbox {
     /// What was recorded up to now and everything after it, without a gap or a repeat between.
     pub fn subscribe(&self) -> (Vec<Arc<Recorded>>, broadcast::Receiver<Arc<Recorded>>) {
         let tray = self.desk.lock();
-        (
-            tray.recorded.iter().cloned().collect(),
-            self.desk.live.subscribe(),
-        )
+        (tray.recorded.iter().cloned().collect(), self.desk.live.subscribe())
     }
 }
 
@@ -219,40 +209,23 @@ impl Arrival {
             received_at,
             headers: readable(headers),
             payload,
-            answer: Answer {
-                status: None,
-                body: None,
-            },
+            answer: Answer { status: None, body: None },
             duration_ms: 0,
         };
-        (
-            Arrival {
-                desk,
-                since: Instant::now(),
-                recorded: Some(recorded),
-            },
-            mode,
-        )
+        (Arrival { desk, since: Instant::now(), recorded: Some(recorded) }, mode)
     }
 
     fn payload(&self) -> &Value {
-        self.recorded
-            .as_ref()
-            .map_or(&Value::Null, |recorded| &recorded.payload)
+        self.recorded.as_ref().map_or(&Value::Null, |recorded| &recorded.payload)
     }
 
     fn is_before_message(&self) -> bool {
-        self.recorded
-            .as_ref()
-            .is_some_and(|recorded| recorded.trigger == "before_message")
+        self.recorded.as_ref().is_some_and(|recorded| recorded.trigger == "before_message")
     }
 
     fn answered(mut self, status: StatusCode, body: Value) -> Response {
         if let Some(recorded) = &mut self.recorded {
-            recorded.answer = Answer {
-                status: Some(status.as_u16()),
-                body: Some(body.clone()),
-            };
+            recorded.answer = Answer { status: Some(status.as_u16()), body: Some(body.clone()) };
         }
         (status, axum::Json(body)).into_response()
     }
@@ -290,22 +263,17 @@ fn before_message_answer(mode: Mode, payload: &Value) -> (StatusCode, Value) {
     match mode {
         Mode::Pass | Mode::Hang => (StatusCode::OK, json!({})),
         Mode::Inject => (StatusCode::OK, json!({"seenBy": "inbox"})),
-        Mode::Drop => (
-            StatusCode::OK,
-            json!({"action": "do_not_propagate", "reason": "Dropped by the try-it page"}),
-        ),
+        Mode::Drop => {
+            (StatusCode::OK, json!({"action": "do_not_propagate", "reason": "Dropped by the try-it page"}))
+        }
         Mode::Replace => {
             let original = payload["data"]["data"]["text"].as_str().unwrap_or("");
             let text = format!("{original} (changed by the inbox)");
-            (
-                StatusCode::OK,
-                json!({"action": "replace", "data": {"text": text}}),
-            )
+            (StatusCode::OK, json!({"action": "replace", "data": {"text": text}}))
         }
-        Mode::Error => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            json!({"error": "The try-it page asked for this answer."}),
-        ),
+        Mode::Error => {
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({"error": "The try-it page asked for this answer."}))
+        }
     }
 }
 
@@ -334,18 +302,14 @@ impl Identity {
         let mut ca_params = CertificateParams::default();
         ca_params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         ca_params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        ca_params
-            .distinguished_name
-            .push(DnType::CommonName, "chathook dev inbox CA");
+        ca_params.distinguished_name.push(DnType::CommonName, "chathook dev inbox CA");
         let ca_key = KeyPair::generate()?;
         let ca = ca_params.self_signed(&ca_key)?;
         let issuer = Issuer::new(ca_params, ca_key);
 
         let names = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
         let mut leaf_params = CertificateParams::new(names)?;
-        leaf_params
-            .distinguished_name
-            .push(DnType::CommonName, "chathook dev inbox");
+        leaf_params.distinguished_name.push(DnType::CommonName, "chathook dev inbox");
         let leaf_key = KeyPair::generate()?;
         let leaf = leaf_params.signed_by(&leaf_key, &issuer)?;
 
@@ -356,10 +320,7 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)?;
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Identity {
-            ca: ca.der().clone(),
-            server,
-        })
+        Ok(Identity { ca: ca.der().clone(), server })
     }
 }
 
@@ -374,26 +335,16 @@ mod tests {
         assert_eq!(body(Mode::Pass), json!({}));
         assert_eq!(body(Mode::Inject), json!({"seenBy": "inbox"}));
         assert_eq!(body(Mode::Drop)["action"], "do_not_propagate");
-        assert_eq!(
-            body(Mode::Replace)["data"]["text"],
-            "lunch? (changed by the inbox)"
-        );
+        assert_eq!(body(Mode::Replace)["data"]["text"], "lunch? (changed by the inbox)");
         assert_eq!(before_message_answer(Mode::Error, &payload).0, 500);
     }
 
     #[test]
     fn the_record_keeps_only_the_newest() {
-        let credentials = BasicCredentials {
-            username: "u".into(),
-            password: "p".into(),
-        };
+        let credentials = BasicCredentials { username: "u".into(), password: "p".into() };
         let desk = Arc::new(Desk::new(&credentials, Arc::new(|| 7)));
         for _ in 0..RECORDED_MAX + 3 {
-            drop(Arrival::new(
-                Arc::clone(&desk),
-                &HeaderMap::new(),
-                json!({}),
-            ));
+            drop(Arrival::new(Arc::clone(&desk), &HeaderMap::new(), json!({})));
         }
         let tray = desk.lock();
         assert_eq!(tray.recorded.len(), RECORDED_MAX);
@@ -402,29 +353,13 @@ mod tests {
 
     #[test]
     fn a_caller_that_leaves_unanswered_is_recorded_without_an_answer() {
-        let credentials = BasicCredentials {
-            username: "u".into(),
-            password: "p".into(),
-        };
+        let credentials = BasicCredentials { username: "u".into(), password: "p".into() };
         let desk = Arc::new(Desk::new(&credentials, Arc::new(|| 7)));
         let mut headers = HeaderMap::new();
-        headers.insert(
-            header::AUTHORIZATION,
-            "Basic c2VjcmV0".parse().expect("a header value"),
-        );
-        drop(Arrival::new(
-            Arc::clone(&desk),
-            &headers,
-            json!({"trigger": "before_message"}),
-        ));
+        headers.insert(header::AUTHORIZATION, "Basic c2VjcmV0".parse().expect("a header value"));
+        drop(Arrival::new(Arc::clone(&desk), &headers, json!({"trigger": "before_message"})));
         let tray = desk.lock();
-        assert_eq!(
-            tray.recorded[0].answer,
-            Answer {
-                status: None,
-                body: None
-            }
-        );
+        assert_eq!(tray.recorded[0].answer, Answer { status: None, body: None });
         assert_eq!(tray.recorded[0].headers["authorization"], "Basic …");
     }
 }

@@ -49,29 +49,14 @@ pub fn router(state: DevState) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/dev/page.css", get(style))
-        .route(
-            "/dev/page.js",
-            get(async || script(include_str!("assets/page.js"))),
-        )
-        .route(
-            "/dev/chat.js",
-            get(async || script(include_str!("assets/chat.js"))),
-        )
-        .route(
-            "/dev/dom.js",
-            get(async || script(include_str!("assets/dom.js"))),
-        )
-        .route(
-            "/dev/inbox.js",
-            get(async || script(include_str!("assets/inbox.js"))),
-        )
+        .route("/dev/page.js", get(async || script(include_str!("assets/page.js"))))
+        .route("/dev/chat.js", get(async || script(include_str!("assets/chat.js"))))
+        .route("/dev/dom.js", get(async || script(include_str!("assets/dom.js"))))
+        .route("/dev/inbox.js", get(async || script(include_str!("assets/inbox.js"))))
         .route("/dev/config", get(get_config))
         .route("/dev/login", post(login_user))
         .route("/dev/webhooks", get(list_webhooks))
-        .route(
-            "/dev/before-message",
-            get(get_before_message).put(update_before_message),
-        )
+        .route("/dev/before-message", get(get_before_message).put(update_before_message))
         .layer(middleware::map_response(with_page_headers))
         .with_state(state)
 }
@@ -103,9 +88,7 @@ fn is_origin_local(headers: &HeaderMap) -> bool {
         return true;
     }
     let origin = value(headers, header::ORIGIN).unwrap_or("");
-    let authority = origin
-        .strip_prefix("http://")
-        .or_else(|| origin.strip_prefix("https://"));
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     is_single(headers, header::ORIGIN) && authority.is_some_and(is_local_authority)
 }
 
@@ -119,14 +102,10 @@ fn value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 fn is_local_authority(authority: &str) -> bool {
     let is_port = |rest: &str| {
-        rest.strip_prefix(':')
-            .is_some_and(|port| port.parse::<u16>().is_ok())
-            || rest.is_empty()
+        rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()) || rest.is_empty()
     };
     let lower = authority.to_ascii_lowercase();
-    ["localhost", "127.0.0.1", "[::1]"]
-        .iter()
-        .any(|name| lower.strip_prefix(name).is_some_and(is_port))
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| lower.strip_prefix(name).is_some_and(is_port))
 }
 
 /// The spec's error envelope (4.2).
@@ -151,24 +130,15 @@ async fn with_page_headers(mut response: Response) -> Response {
 }
 
 async fn page() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8")],
-        include_str!("assets/page.html"),
-    )
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("assets/page.html"))
 }
 
 async fn style() -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/css; charset=utf-8")],
-        include_str!("assets/page.css"),
-    )
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("assets/page.css"))
 }
 
 fn script(source: &'static str) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")],
-        source,
-    )
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], source)
 }
 
 async fn get_config(State(state): State<DevState>) -> Json<Value> {
@@ -189,11 +159,7 @@ async fn login_user(
     body: Result<Json<LoginRequest>, JsonRejection>,
 ) -> Response {
     let Ok(Json(LoginRequest { uid })) = body else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "ERR_BAD_REQUEST",
-            "Send {\"uid\": a user's uid}.",
-        );
+        return refuse(StatusCode::BAD_REQUEST, "ERR_BAD_REQUEST", "Send {\"uid\": a user's uid}.");
     };
     match (state.login)(uid).await {
         Ok(auth_token) => Json(json!({"authToken": auth_token})).into_response(),
@@ -211,9 +177,7 @@ struct BeforeMessage {
 }
 
 async fn get_before_message(State(state): State<DevState>) -> Json<BeforeMessage> {
-    Json(BeforeMessage {
-        mode: state.inbox.mode(),
-    })
+    Json(BeforeMessage { mode: state.inbox.mode() })
 }
 
 async fn update_before_message(
@@ -233,9 +197,7 @@ mod tests {
     use super::*;
 
     fn is_let_in(host: &str, origin: Option<&str>) -> bool {
-        let mut request = axum::http::Request::builder()
-            .uri("/")
-            .header(header::HOST, host);
+        let mut request = axum::http::Request::builder().uri("/").header(header::HOST, host);
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }
@@ -244,13 +206,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_let_in_by_each_of_its_names() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8080",
-            "127.0.0.1:1",
-            "[::1]",
-            "[::1]:8080",
-        ] {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]", "[::1]:8080"] {
             assert!(is_let_in(host, None), "{host}");
             assert!(is_let_in(host, Some("http://localhost:3000")), "{host}");
         }
@@ -272,12 +228,7 @@ mod tests {
         ] {
             assert!(!is_let_in(host, None), "{host}");
         }
-        for origin in [
-            "null",
-            "http://evil.org",
-            "file://localhost",
-            "http://localhost.evil.org",
-        ] {
+        for origin in ["null", "http://evil.org", "file://localhost", "http://localhost.evil.org"] {
             assert!(!is_let_in("localhost", Some(origin)), "{origin}");
         }
     }

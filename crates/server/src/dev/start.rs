@@ -37,11 +37,15 @@ const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(flags: DevFlags) -> anyhow::Result<()> {
     if !flags.listen.ip().is_loopback() {
-        bail!("--listen is {}, but 'dev' listens on loopback only: use 127.0.0.1, or 'chathook serve'.", flags.listen);
+        bail!(
+            "--listen is {}, but 'dev' listens on loopback only: use 127.0.0.1, or 'chathook serve'.",
+            flags.listen
+        );
     }
     let clock = Arc::new(RealClock::new());
     let now = clock.clone();
-    let credentials = BasicCredentials { username: "inbox".to_owned(), password: "inbox-password".to_owned() };
+    let credentials =
+        BasicCredentials { username: "inbox".to_owned(), password: "inbox-password".to_owned() };
     let inbox = Inbox::start(credentials.clone(), Arc::new(move || now.now().ms)).await?;
     let inbox = Arc::new(inbox);
     let built = build(Parts {
@@ -72,7 +76,8 @@ pub async fn run(flags: DevFlags) -> anyhow::Result<()> {
         let (engine, app) = (engine.clone(), app.clone());
         Box::pin(async move {
             let uid = Uid::parse("uid", &uid).map_err(|refusal| refusal.message)?;
-            let token = engine.create_token(&app, &uid, Reuse::Never).await.map_err(|refusal| refusal.message)?;
+            let token =
+                engine.create_token(&app, &uid, Reuse::Never).await.map_err(|refusal| refusal.message)?;
             Ok(token.token)
         })
     };
@@ -85,12 +90,17 @@ pub async fn run(flags: DevFlags) -> anyhow::Result<()> {
 }
 
 /// The app, its users' tokens, and the inbox's webhook, as they should be at each start.
-async fn prepare(engine: &Arc<Engine>, inbox: &Inbox, credentials: &BasicCredentials) -> Result<Vec<DevUser>, Refusal> {
+async fn prepare(
+    engine: &Arc<Engine>,
+    inbox: &Inbox,
+    credentials: &BasicCredentials,
+) -> Result<Vec<DevUser>, Refusal> {
     let app = AppId::trusted(DEV_APP);
     match engine.app(&app).await {
         Ok(_) => {}
         Err(refusal) if refusal.code == Code::AppNotFound => {
-            let draft = AppDraft { name: "Development".to_owned(), region: "us".to_owned(), with_sample_data: true };
+            let draft =
+                AppDraft { name: "Development".to_owned(), region: "us".to_owned(), with_sample_data: true };
             let key = |key: &str, scope, name: &str| ApiKey {
                 key: key.to_owned(),
                 name: name.to_owned(),
@@ -109,7 +119,8 @@ async fn prepare(engine: &Arc<Engine>, inbox: &Inbox, credentials: &BasicCredent
     let mut users = Vec::new();
     for (uid, name) in SAMPLE_USERS {
         let uid = Uid::trusted(uid);
-        let fixed = AuthToken { uid: uid.clone(), token: format!("{uid}_dev-token"), created_at: Time::from_ms(0) };
+        let fixed =
+            AuthToken { uid: uid.clone(), token: format!("{uid}_dev-token"), created_at: Time::from_ms(0) };
         let known = engine.tokens(&app, &uid).await?;
         if !known.iter().any(|token| token.token == fixed.token) {
             engine.add_token(&app, fixed.clone()).await?;

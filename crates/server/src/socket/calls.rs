@@ -30,7 +30,12 @@ pub(super) type Outcome = Result<Value, Failure>;
 pub(super) type Work = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Reads a call and gives it its place among those on its conversation.
-pub(super) async fn begin(live: &Arc<Live>, method: &str, params: &Value, turns: &mut Turns) -> Result<Work, Failure> {
+pub(super) async fn begin(
+    live: &Arc<Live>,
+    method: &str,
+    params: &Value,
+    turns: &mut Turns,
+) -> Result<Work, Failure> {
     match method {
         "ping" => Ok(Box::pin(async { Ok(json!({})) })),
         "sendMessage" => send_message(live, params, turns),
@@ -91,7 +96,12 @@ async fn change_message(
     }))
 }
 
-async fn mark(live: &Arc<Live>, params: &Value, kind: ReceiptKind, turns: &mut Turns) -> Result<Work, Failure> {
+async fn mark(
+    live: &Arc<Live>,
+    params: &Value,
+    kind: ReceiptKind,
+    turns: &mut Turns,
+) -> Result<Work, Failure> {
     let message = message_of(live, params).await?;
     let receiver = receiver_of(&message, &live.caller.uid);
     let turn = turns.take(message.conversation.clone(), false).turn;

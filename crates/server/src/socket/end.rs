@@ -11,6 +11,8 @@ pub(super) type Stream = SplitStream<WebSocket>;
 
 /// How long the client may take over the goodbye.
 const GOODBYE_MS: i64 = 2_000;
+/// The same for one who is too slow, and has much to read before it.
+const SLOW_GOODBYE_MS: i64 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -71,7 +73,7 @@ fn is_too_large(error: &Error) -> bool {
 
 /// Says why, and waits a little for the client's own goodbye, so that it can read ours.
 pub(super) async fn finish(clock: &dyn Clock, end: End, sink: &mut Sink, stream: &mut Stream) {
-    let deadline = clock.ticks() + GOODBYE_MS;
+    let deadline = clock.ticks() + if end == End::TooSlow { SLOW_GOODBYE_MS } else { GOODBYE_MS };
     let goodbye = async {
         if let Some((code, reason)) = end.close() {
             let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };

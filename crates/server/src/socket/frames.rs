@@ -76,7 +76,11 @@ pub(super) fn parse(text: &str) -> Result<Call, Box<BadFrame>> {
     let frame: Value = serde_json::from_str(text)
         .map_err(|_| BadFrame::new(PARSE_ERROR, Value::Null, "The frame is not JSON."))?;
     let Value::Object(mut call) = frame else {
-        return Err(BadFrame::new(INVALID_REQUEST, Value::Null, "The frame must be one call: an object, no batch."));
+        return Err(BadFrame::new(
+            INVALID_REQUEST,
+            Value::Null,
+            "The frame must be one call: an object, no batch.",
+        ));
     };
     let id = match call.shift_remove("id") {
         Some(Value::String(id)) if id.len() <= ID_BYTES_MAX => Value::String(id),
@@ -120,8 +124,10 @@ pub(super) fn notification(method: &str, params: &Value) -> String {
     format!(r#"{{"jsonrpc":"2.0","method":{},"params":{params}}}"#, json!(method))
 }
 
-/// The cursor of a notification, which is the last of its params.
-pub(super) fn cursor_of(notification: &str) -> Option<i64> {
+/// The cursor of a frame that is a notification, which is the last of its params.
+pub(super) fn cursor_of(frame: &str) -> Option<i64> {
+    // An answer may end with a cursor too, of another kind.
+    let notification = frame.strip_prefix(r#"{"jsonrpc":"2.0","method":"#)?;
     let (_, cursor) = notification.strip_suffix(r#""}}"#)?.rsplit_once(r#""cursor":""#)?;
     cursor.parse().ok()
 }
@@ -158,6 +164,6 @@ mod tests {
         assert_eq!(cursor_of(&notification("message", &json!({"id": "1", "cursor": "42"}))), Some(42));
         assert_eq!(cursor_of(&notification("typing", &json!({"sender": "\"cursor\":\"42"}))), None);
         assert_eq!(cursor_of(&notification("x", &json!({"metadata": {"cursor": "42"}}))), None);
-        assert_eq!(cursor_of(&answered(&json!(1), &Ok(json!({"a": 1})))), None);
+        assert_eq!(cursor_of(&answered(&json!(1), &Ok(json!({"cursor": "42"})))), None);
     }
 }

@@ -137,7 +137,12 @@ pub(super) async fn close_connection(engine: &Engine, app: &App, session: &Sessi
 }
 
 /// Reads calls until the socket ends.
-async fn read(live: &Arc<Live>, stream: &mut Stream, token_hash: Vec<u8>, logged_out: &mut Option<String>) -> End {
+async fn read(
+    live: &Arc<Live>,
+    stream: &mut Stream,
+    token_hash: Vec<u8>,
+    logged_out: &mut Option<String>,
+) -> End {
     let mut turns = Turns::default();
     let mut bad_frames = 0;
     loop {
@@ -160,16 +165,14 @@ async fn read(live: &Arc<Live>, stream: &mut Stream, token_hash: Vec<u8>, logged
                     return End::BadFrames;
                 }
             }
-            Ok(call) if call.method == "logout" => {
-                match log_out(live, &token_hash).await {
-                    Ok(()) => {
-                        *logged_out = Some(answered(&call.id, &Ok(json!({}))));
-                        return End::LoggedOut;
-                    }
-                    Err(_) if live.outbox().is_ended() => return End::Ended,
-                    Err(refusal) => answer(live, &call.id, &Err(refusal.into())),
+            Ok(call) if call.method == "logout" => match log_out(live, &token_hash).await {
+                Ok(()) => {
+                    *logged_out = Some(answered(&call.id, &Ok(json!({}))));
+                    return End::LoggedOut;
                 }
-            }
+                Err(_) if live.outbox().is_ended() => return End::Ended,
+                Err(refusal) => answer(live, &call.id, &Err(refusal.into())),
+            },
             Ok(call) if call.method == "login" => {
                 let refusal = Refusal::new(Code::SocketAlreadyLoggedIn, "This socket is logged in already.");
                 answer(live, &call.id, &Err(refusal.into()));

@@ -77,12 +77,17 @@ pub(super) async fn log_in(
     }
 }
 
-async fn enter(sockets: &Sockets, call: &Call, origin: Option<&str>) -> Result<Box<Entry>, (Failure, Option<End>)> {
+async fn enter(
+    sockets: &Sockets,
+    call: &Call,
+    origin: Option<&str>,
+) -> Result<Box<Entry>, (Failure, Option<End>)> {
     let (said, after) = params(&call.params).map_err(|refusal| (Failure::params(refusal), None))?;
     let engine = &sockets.engine;
     let session = engine.new_session_id();
     // The place on the bus is taken before the connection is opened, so that nothing falls between.
-    let known = engine.caller_of_token(&said.auth_token).await.ok().filter(|c| c.app.id.as_str() == said.app_id);
+    let known =
+        engine.caller_of_token(&said.auth_token).await.ok().filter(|c| c.app.id.as_str() == said.app_id);
     if let (Some(origin), Some(known)) = (origin, &known)
         && !known.app.settings.allows_origin(origin)
     {
@@ -102,7 +107,8 @@ async fn enter(sockets: &Sockets, call: &Call, origin: Option<&str>) -> Result<B
         };
         return Err((refusal.into(), None));
     };
-    let logged_in = engine.log_in_as(said, session.clone()).await.map_err(|refusal| (refusal.into(), None))?;
+    let logged_in =
+        engine.log_in_as(said, session.clone()).await.map_err(|refusal| (refusal.into(), None))?;
     let caller = Caller {
         app: logged_in.app.clone(),
         uid: logged_in.user.uid.clone(),

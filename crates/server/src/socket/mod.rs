@@ -38,7 +38,11 @@ pub fn router(sockets: Arc<Sockets>) -> Router {
     Router::new().route("/v3/socket", get(open)).route("/v3.0/socket", get(open)).with_state(sockets)
 }
 
-async fn open(State(sockets): State<Arc<Sockets>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn open(
+    State(sockets): State<Arc<Sockets>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let origin = foreign_origin(&headers);
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
