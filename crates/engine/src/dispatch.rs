@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chathook_domain::delivery::{Owed, Settlement, decide};
 use chathook_domain::event::body_for;
-use chathook_domain::ids::AppId;
+use chathook_domain::ids::{AppId, Time};
 use chathook_domain::lane::{Fetch, LANE_LENGTH_MAX, Lanes, Returned};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::retry::WAITS_S;
@@ -200,13 +200,14 @@ impl Dispatcher {
     /// Makes the attempt in a task of its own; a panic there is the outcome `internal`.
     fn send_off(self: Arc<Self>, errand: Errand) {
         tokio::spawn(async move {
+            let started_at = self.engine.clock.now();
             let attempt = tokio::spawn(attempt(self.engine.clone(), self.post_of(&errand)));
             let exchange = attempt.await.unwrap_or_else(|_| Exchange {
                 outcome: Outcome::Failed(Failure::Internal),
                 phases: Phases::default(),
                 address: None,
             });
-            self.settle(errand, exchange).await;
+            self.settle(errand, exchange, started_at).await;
         });
     }
 
@@ -230,7 +231,7 @@ impl Dispatcher {
         }
     }
 
-    async fn settle(&self, errand: Errand, exchange: Exchange) {
+    async fn settle(&self, errand: Errand, exchange: Exchange, started_at: Time) {
         let Errand { app, webhook, mut owed, .. } = errand;
         let now = self.engine.clock.now();
         let made = owed.attempts + 1;
@@ -249,7 +250,7 @@ impl Dispatcher {
             phases: exchange.phases,
             address: exchange.address,
             settlement,
-            started_at: now,
+            started_at,
             start: self.engine.start.clone(),
         };
         count(&settled);

@@ -30,13 +30,16 @@ pub struct Engine {
     pub(crate) muids: MuidsUnderWay,
 }
 
+/// Says why a literal address may not be called.
+pub type JudgeLiteral = dyn Fn(&IpAddr) -> Result<(), String> + Send + Sync;
+
 /// Which endpoint URLs may be configured at all; addresses behind names are judged at each connection.
 #[derive(Clone)]
 pub struct EndpointRules {
     /// Plain `http` is taken, where the address lies in an opened network.
     pub allow_http: bool,
     /// Judges a literal address; `Err` says why it is refused.
-    pub judge_literal: Arc<dyn Fn(&IpAddr) -> Result<(), String> + Send + Sync>,
+    pub judge_literal: Arc<JudgeLiteral>,
 }
 
 /// The ports of an engine.

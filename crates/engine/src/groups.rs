@@ -1,6 +1,6 @@
 //! Groups and their members.
 
-use chathook_domain::group::{Group, GroupDraft, Member, Scope};
+use chathook_domain::group::{Group, GroupDraft, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
@@ -38,18 +38,28 @@ impl Engine {
 
     pub async fn group(&self, app: &AppId, guid: &Guid) -> Result<Group, Refusal> {
         let group = self.store.group(app, guid).await.map_err(refuse)?;
-        group.ok_or_else(|| {
-            Refusal::new(Code::GuidNotFound, format!("There is no group with the guid '{guid}'."))
-        })
+        group.ok_or_else(|| no_such_group(guid))
     }
 
+    /// A group as this caller may see it: a private one is hidden from who is not in it.
+    pub async fn group_seen_by(&self, caller: &Caller, guid: &Guid) -> Result<Group, Refusal> {
+        let group = self.group(&caller.app.id, guid).await?;
+        if group.about.kind == GroupKind::Private && !caller.uid.is_system() {
+            let member = self.store.member(&caller.app.id, guid, &caller.uid).await.map_err(refuse)?;
+            member.ok_or_else(|| no_such_group(guid))?;
+        }
+        Ok(group)
+    }
+
+    /// The groups that this caller may see.
     pub async fn groups(
         &self,
-        app: &AppId,
+        caller: &Caller,
         search: Option<&str>,
         page: PageRequest,
     ) -> Result<Page<Group>, Refusal> {
-        self.store.groups(app, search, page).await.map_err(refuse)
+        let seen_by = (!caller.uid.is_system()).then_some(&caller.uid);
+        self.store.groups(&caller.app.id, seen_by, search, page).await.map_err(refuse)
     }
 
     pub async fn update_group(&self, caller: &Caller, guid: &Guid, body: &Value) -> Result<Group, Refusal> {
@@ -75,12 +85,12 @@ impl Engine {
 
     pub async fn members(
         &self,
-        app: &AppId,
+        caller: &Caller,
         guid: &Guid,
         page: PageRequest,
     ) -> Result<Page<(User, Member)>, Refusal> {
-        self.group(app, guid).await?;
-        self.store.members(app, guid, page).await.map_err(refuse)
+        self.group_seen_by(caller, guid).await?;
+        self.store.members(&caller.app.id, guid, page).await.map_err(refuse)
     }
 
     pub async fn add_members(
@@ -133,6 +143,10 @@ impl Engine {
         let member = member.ok_or_else(|| not_joined(guid))?;
         if member.scope < least { Err(no_clearance()) } else { Ok(member.scope) }
     }
+}
+
+fn no_such_group(guid: &Guid) -> Refusal {
+    Refusal::new(Code::GuidNotFound, format!("There is no group with the guid '{guid}'."))
 }
 
 pub(crate) fn not_joined(guid: &Guid) -> Refusal {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chathook_domain::ids::MessageId;
+use chathook_domain::ids::{Guid, MessageId};
 use chathook_domain::message::{Accepted, Category, Change, ChangeKind, Draft, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::ask::is_asked_for;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
+use crate::groups::not_joined;
 use crate::ports::store::MessageFilter;
 
 impl Engine {
@@ -30,6 +31,21 @@ impl Engine {
             filter.visible_to = Some(caller.uid.clone());
         }
         self.store.messages(&caller.app.id, filter).await.map_err(refuse)
+    }
+
+    /// Messages of a group, for its members.
+    pub async fn group_messages(
+        &self,
+        caller: &Caller,
+        guid: &Guid,
+        filter: MessageFilter,
+    ) -> Result<Vec<Message>, Refusal> {
+        self.group_seen_by(caller, guid).await?;
+        if !caller.uid.is_system() {
+            let member = self.store.member(&caller.app.id, guid, &caller.uid).await.map_err(refuse)?;
+            member.ok_or_else(|| not_joined(guid))?;
+        }
+        self.messages(caller, filter).await
     }
 
     /// Edits a message; answers with the action message.

@@ -32,6 +32,8 @@ use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
 const STOP_MAX: Duration = Duration::from_secs(9);
+/// How often a stop looks whether the sockets have gone.
+const SOCKETS_LOOK: Duration = Duration::from_millis(10);
 const SWEEP_RETRY_MS: i64 = 1_000;
 
 /// Everything a server is made of.
@@ -56,6 +58,7 @@ pub struct Built {
     pub engine: Arc<Engine>,
     api: Arc<Api>,
     sockets: Arc<Sockets>,
+    bus: Arc<LocalBus>,
     parts: Doorways,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -72,6 +75,7 @@ pub struct Running {
     pub engine: Arc<Engine>,
     pub address: SocketAddr,
     pub admin_address: Option<SocketAddr>,
+    bus: Arc<LocalBus>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -106,12 +110,13 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         .begin()
         .await
         .map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
+    api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
     let tasks = Dispatcher::run(engine.clone(), stopped.clone());
     let api = Arc::new(Api::new(engine.clone(), parts.management));
-    let sockets = Arc::new(Sockets { engine: engine.clone(), bus, shutdown: stopped });
+    let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
-    Ok(Built { engine, api, sockets, parts: doorways, stop, tasks })
+    Ok(Built { engine, api, sockets, bus, parts: doorways, stop, tasks })
 }
 
 impl Built {
@@ -136,7 +141,14 @@ impl Built {
         }
         self.tasks.push(tokio::spawn(sweep(self.engine.clone(), self.stop.subscribe())));
         self.api.is_ready.store(true, Ordering::SeqCst);
-        Ok(Running { engine: self.engine, address, admin_address, stop: self.stop, tasks: self.tasks })
+        Ok(Running {
+            engine: self.engine,
+            address,
+            admin_address,
+            bus: self.bus,
+            stop: self.stop,
+            tasks: self.tasks,
+        })
     }
 
     fn serve(&mut self, door: Door, router: Router) {
@@ -161,6 +173,9 @@ impl Running {
         let all = async {
             for task in self.tasks {
                 let _ = task.await;
+            }
+            while self.bus.session_count() > 0 {
+                tokio::time::sleep(SOCKETS_LOOK).await;
             }
         };
         if tokio::time::timeout(STOP_MAX, all).await.is_err() {

@@ -206,23 +206,30 @@ fn list(
     db: &Connection,
     vault: &Vault,
     app: &AppId,
+    seen_by: Option<&Uid>,
     search: Option<&str>,
     page: PageRequest,
 ) -> Stored<Page<Group>> {
-    const WHERE: &str = "app = ?1 AND (?2 IS NULL OR guid LIKE ?2 ESCAPE '\\' OR name LIKE ?2 ESCAPE '\\')";
+    const WHERE: &str = "app = ?1 AND (?2 IS NULL OR guid LIKE ?2 ESCAPE '\\' OR name LIKE ?2 ESCAPE '\\')
+        AND (?3 IS NULL OR kind <> 'private' OR EXISTS (
+            SELECT 1 FROM member m WHERE m.app = grp.app AND m.guid = grp.guid AND m.uid = ?3))";
+    let seen_by = seen_by.map(Uid::as_str);
     let pattern = search.map(users::prefix);
     let total = db
         .prepare_cached(&format!("SELECT count(*) FROM grp WHERE {WHERE}"))
-        .and_then(|mut query| query.query_row(params![app.as_str(), pattern], |row| row.get(0)))
+        .and_then(|mut query| query.query_row(params![app.as_str(), pattern, seen_by], |row| row.get(0)))
         .map_err(fault)?;
     let sql = format!(
-        "SELECT {COLUMNS} FROM grp WHERE {WHERE} ORDER BY name COLLATE NOCASE, guid LIMIT ?3 OFFSET ?4"
+        "SELECT {COLUMNS} FROM grp WHERE {WHERE} ORDER BY name COLLATE NOCASE, guid LIMIT ?4 OFFSET ?5"
     );
     let rows: Vec<GroupColumns> = db
         .prepare_cached(&sql)
         .and_then(|mut query| {
             query
-                .query_map(params![app.as_str(), pattern, page.per_page, users::offset(page)], columns)?
+                .query_map(
+                    params![app.as_str(), pattern, seen_by, page.per_page, users::offset(page)],
+                    columns,
+                )?
                 .collect()
         })
         .map_err(fault)?;
@@ -403,9 +410,15 @@ impl GroupStore for Sqlite {
         self.read(move |db, vault| find(db, vault, &app, &guid)).await
     }
 
-    async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<Group>> {
-        let (app, search) = (app.clone(), search.map(str::to_owned));
-        self.read(move |db, vault| list(db, vault, &app, search.as_deref(), page)).await
+    async fn groups(
+        &self,
+        app: &AppId,
+        seen_by: Option<&Uid>,
+        search: Option<&str>,
+        page: PageRequest,
+    ) -> Stored<Page<Group>> {
+        let (app, seen_by, search) = (app.clone(), seen_by.cloned(), search.map(str::to_owned));
+        self.read(move |db, vault| list(db, vault, &app, seen_by.as_ref(), search.as_deref(), page)).await
     }
 
     async fn set_about(

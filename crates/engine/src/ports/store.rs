@@ -209,7 +209,14 @@ pub trait GroupStore: Send + Sync {
     /// Refused with `GuidAlreadyExists` where the guid is taken. Members who do not exist are left out.
     async fn create_group(&self, app: &AppId, group: Group, members: Vec<Member>) -> Stored<Group>;
     async fn group(&self, app: &AppId, guid: &Guid) -> Stored<Option<Group>>;
-    async fn groups(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<Group>>;
+    /// With `seen_by`, private groups only where that user is a member.
+    async fn groups(
+        &self,
+        app: &AppId,
+        seen_by: Option<&Uid>,
+        search: Option<&str>,
+        page: PageRequest,
+    ) -> Stored<Page<Group>>;
     async fn set_about(
         &self,
         app: &AppId,

@@ -28,12 +28,12 @@ pub async fn create_group(
 
 pub async fn list_groups(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
     let request = page_request(&params)?;
-    let page = api.engine.groups(&actor.caller.app.id, params.text("searchKey"), request).await?;
+    let page = api.engine.groups(&actor.caller, params.text("searchKey"), request).await?;
     Ok(page_of_store(&page, request, Group::to_json))
 }
 
 pub async fn get_group(State(api): State<Arc<Api>>, actor: Actor, Ids(guid): Ids<String>) -> Answer {
-    let group = api.engine.group(&actor.caller.app.id, &Guid::parse("guid", &guid)?).await?;
+    let group = api.engine.group_seen_by(&actor.caller, &Guid::parse("guid", &guid)?).await?;
     Ok(data(group.to_json()))
 }
 
@@ -65,7 +65,7 @@ pub async fn list_members(
 ) -> Answer {
     let request = page_request(&params)?;
     let guid = Guid::parse("guid", &guid)?;
-    let page = api.engine.members(&actor.caller.app.id, &guid, request).await?;
+    let page = api.engine.members(&actor.caller, &guid, request).await?;
     Ok(page_of_store(&page, request, |(user, member)| {
         let mut object = user.to_json(actor.view);
         object["scope"] = json!(member.scope.as_str());

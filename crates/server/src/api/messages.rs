@@ -49,9 +49,8 @@ pub async fn list_group_messages(
 ) -> Answer {
     let cursor = Cursor::parse(&params)?;
     let guid = Guid::parse("guid", &guid)?;
-    api.engine.group(&actor.caller.app.id, &guid).await?;
-    let conversation = Receiver::Group(guid).conversation_of(&actor.caller.uid);
-    let messages = api.engine.messages(&actor.caller, cursor.filter(Some(conversation))).await?;
+    let conversation = Receiver::Group(guid.clone()).conversation_of(&actor.caller.uid);
+    let messages = api.engine.group_messages(&actor.caller, &guid, cursor.filter(Some(conversation))).await?;
     Ok(cursor.answer(&messages))
 }
 

@@ -25,6 +25,7 @@ mod health;
 pub mod lists;
 pub mod management;
 mod messages;
+pub mod metrics;
 mod receipts;
 mod users;
 mod webhooks;
@@ -69,7 +70,7 @@ pub fn chat_router(api: Arc<Api>) -> Router {
     Router::new().nest("/v3", chat.clone()).nest("/v3.0", chat)
 }
 
-/// The management API under `/apps`, to be merged; [`with_fallbacks`] comes around the whole.
+/// The management API under `/apps`, and `/metrics`, to be merged; [`with_fallbacks`] comes around the whole.
 pub fn management_router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/apps", get(apps::list_apps).post(apps::create_app))
@@ -77,6 +78,7 @@ pub fn management_router(api: Arc<Api>) -> Router {
         .route("/apps/{app_id}/settings", get(apps::get_settings).put(apps::update_settings))
         .merge(webhook_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), management::require_management))
+        .route("/metrics", get(metrics::get_metrics))
         .method_not_allowed_fallback(refuse_method)
         .layer(middleware::from_fn(survive_panics))
         .with_state(api)

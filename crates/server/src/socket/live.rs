@@ -91,8 +91,10 @@ pub(super) async fn live(sockets: Arc<Sockets>, entry: Entry, mut sink: Sink, mu
         finish(&*live.engine.clock, end, &mut sink, &mut stream).await;
     };
     let written = async {
-        // A log-out has ended the connection itself.
-        if let (true, Some(session)) = (end != End::LoggedOut, &live.caller.session) {
+        // A log-out has ended the connection itself. When the server goes, its connections count as
+        // open until the grace of the next start is over, so that who comes back does not flicker.
+        let is_kept = matches!(end, End::LoggedOut | End::GoingAway);
+        if let (false, Some(session)) = (is_kept, &live.caller.session) {
             close_connection(&live.engine, &live.caller.app, session).await;
         }
     };
