@@ -197,11 +197,13 @@ impl Lanes {
         {
             scan.after = Some(last.clone());
         }
+        // An offer that came while the page was read may belong to one of its keys and not be in it.
+        let may_lack_some = self.scan.as_ref().is_some_and(|scan| scan.missed_one);
         for (key, owed) in keys {
             if self.lanes.contains_key(&key) || owed.is_empty() {
                 continue;
             }
-            let has_more = owed.len() >= LANE_LENGTH_MAX;
+            let has_more = may_lack_some || owed.len() >= LANE_LENGTH_MAX;
             let mut owed = owed.into_iter();
             let head = owed.next().expect("not empty");
             let until = due(&head);
@@ -395,6 +397,30 @@ mod tests {
                 prop_assert!(done.sequence > before);
             }
         }
+    }
+
+    #[test]
+    fn what_is_committed_while_a_page_of_keys_is_read_goes_in_its_order() {
+        let mut lanes = Lanes::after_start(8);
+        let mut store = BTreeMap::from([((Key::trusted("a"), 1), owed(1, "a"))]);
+        assert!(matches!(lanes.next_fetch(), Some(Fetch::Keys { .. })));
+        let page = vec![(Key::trusted("a"), vec![owed(1, "a")])];
+        // The page is read; this one comes too late for it and too early for the lane.
+        store.insert((Key::trusted("a"), 2), owed(2, "a"));
+        lanes.offer(owed(2, "a"));
+        lanes.fetched_keys(page, true, &|_| i64::MIN);
+        feed(&mut lanes, &store);
+        store.insert((Key::trusted("a"), 3), owed(3, "a"));
+        lanes.offer(owed(3, "a"));
+        let mut gone = Vec::new();
+        while let Some(out) = lanes.take(0) {
+            store.remove(&(out.key.clone(), out.sequence));
+            gone.push(out.sequence);
+            lanes.returned(&out.key, Returned::Ended);
+            feed(&mut lanes, &store);
+        }
+        assert_eq!(gone, [1, 2, 3]);
+        assert!(lanes.is_idle());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! An HTTPS endpoint that remembers everything it ever received; it outlives the servers.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -110,8 +111,16 @@ impl Sink {
             }
         };
         let waited = timeout(FAIL_SAFE, waiting).await;
-        waited
-            .unwrap_or_else(|_| panic!("never came true: {claim}; requests seen: {}", self.sightings().len()))
+        waited.unwrap_or_else(|_| panic!("never came true: {claim}; {}", self.account()))
+    }
+
+    /// What was seen, for a person who asks what is missing.
+    fn account(&self) -> String {
+        let seen = self.sightings();
+        let numbers: BTreeSet<u64> = seen.iter().map(|one| one.sequence).collect();
+        let last = numbers.last().copied().unwrap_or(0);
+        let missing: Vec<u64> = (1..=last).filter(|number| !numbers.contains(number)).collect();
+        format!("requests seen: {}, highest number: {last}, missing numbers: {missing:?}", seen.len())
     }
 }
 
