@@ -70,3 +70,34 @@ pub fn body_for(event_body: &str, webhook: &WebhookId) -> String {
     // A webhook id holds only [A-Za-z0-9_-], so it needs no escaping.
     format!("{open},\"webhook\":\"{webhook}\"}}")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::app::Settings;
+    use crate::ids::AppId;
+
+    proptest! {
+        #[test]
+        fn a_body_is_json_that_reads_back_as_it_was_made(text in ".{0,80}", id in "[A-Za-z0-9_-]{1,50}") {
+            let app = App {
+                id: AppId::trusted("app1"),
+                name: "App".to_owned(),
+                region: "us".to_owned(),
+                settings: Settings::default(),
+                created_at: Time::from_ms(0),
+            };
+            let data = json!({"data": {"text": text}});
+            let key = Key::trusted("ana_user_ben");
+            let at = Time::from_ms(0);
+            let event = Event::new(EventId::trusted("e"), Trigger::AfterMessage, key, &data, Origin::Rest, &app, at);
+            let body = body_for(&event.body, &WebhookId::trusted(&id));
+            let mut expected = envelope(Trigger::AfterMessage, &data, Origin::Rest, &app);
+            expected["webhook"] = json!(id);
+            prop_assert_eq!(serde_json::from_str::<Value>(&body).expect("JSON"), expected);
+            prop_assert_eq!(body, body_for(&event.body, &WebhookId::trusted(&id)));
+        }
+    }
+}

@@ -135,3 +135,76 @@ fn injected(draft: &Draft, webhook: &WebhookId, object: &Map<String, Value>) -> 
     }
     changed
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::outcome::{Answer, Failure};
+
+    fn answered(status: u16, body: &[u8]) -> Outcome {
+        Outcome::Answered(Answer { status, retry_after_s: None, body: body.to_vec(), is_cut: false })
+    }
+
+    fn draft() -> Draft {
+        let body = json!({"receiver": "ben", "receiverType": "user", "data": {"text": "hi"}});
+        Draft::parse(&body).expect("a fit draft")
+    }
+
+    proptest! {
+        #[test]
+        fn only_an_answer_that_says_so_drops(status in 100u16..600, body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let judgement = judge(&answered(status, &body), OnFailure::Propagate);
+            let says_so = serde_json::from_slice::<Value>(&body).is_ok_and(|v| v["action"] == "do_not_propagate");
+            if !((200..300).contains(&status) && says_so) {
+                let is_dropped = matches!(judgement.verdict, Verdict::Drop { .. });
+                prop_assert!(!is_dropped);
+            }
+            prop_assert_eq!(judgement.silence.is_some(), !(200..300).contains(&status));
+        }
+
+        #[test]
+        fn silence_follows_the_policy_whatever_its_cause(status in 300u16..600) {
+            let dropped = judge(&answered(status, b"{}"), OnFailure::Drop).verdict;
+            prop_assert_eq!(dropped, Verdict::Drop { reason: None });
+            prop_assert_eq!(judge(&answered(status, b"{}"), OnFailure::Propagate).verdict, Verdict::Pass);
+        }
+
+        #[test]
+        fn an_injected_object_is_found_under_the_name_of_its_webhook(word in "[a-z]{1,20}") {
+            let body = json!({"label": word}).to_string();
+            let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
+            let webhook = WebhookId::trusted("gate");
+            let after = apply(&draft(), &webhook, &verdict).expect("applies").expect("goes on");
+            prop_assert_eq!(&after.data["metadata"][INJECTED]["webhooks"]["gate"]["label"], &json!(word));
+            prop_assert_eq!(&after.data["text"], &json!("hi"));
+        }
+
+        #[test]
+        fn a_replacement_takes_only_the_four_fields(name in "[a-z]{1,12}") {
+            prop_assume!(!["text", "metadata", "attachments"].contains(&name.as_str()));
+            let mut data = Map::new();
+            data.insert("text".to_owned(), json!("bye"));
+            data.insert(name.clone(), json!("x"));
+            let body = json!({"action": "replace", "data": data}).to_string();
+            let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
+            let after = apply(&draft(), &WebhookId::trusted("gate"), &verdict).expect("applies").expect("goes on");
+            prop_assert_eq!(&after.data["text"], &json!("bye"));
+            prop_assert!(after.data.get(&name).is_none());
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_is_not_fit_is_refused_with_the_reason() {
+        let body = json!({"action": "replace", "data": {"text": ""}}).to_string();
+        let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
+        assert!(apply(&draft(), &WebhookId::trusted("gate"), &verdict).is_err());
+    }
+
+    #[test]
+    fn a_failure_is_logged_under_its_name() {
+        let judgement = judge(&Outcome::Failed(Failure::Timeout), OnFailure::Propagate);
+        assert_eq!(judgement.silence.as_deref(), Some("timeout"));
+    }
+}

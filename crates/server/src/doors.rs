@@ -1,5 +1,6 @@
 //! The listeners: bounded in connections by the file-handle limit, with TLS where it is set up.
 
+use std::future::Future as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,11 +13,15 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// File handles kept for the store, endpoints and all else.
 const HANDLES_KEPT: usize = 512;
+/// A connection on which nothing moves for this long gives its place back. Sockets are pinged and
+/// streams send signs of life well within it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many connections the process may take, from its file-handle limit.
@@ -77,7 +82,7 @@ async fn accept_all(
         let _ = tcp.set_nodelay(true);
         let accepted = accepted.clone();
         match tls.clone() {
-            None => drop(accepted.send((Stream { io: Io::Plain(tcp), _place: place }, peer)).await),
+            None => drop(accepted.send((Stream::new(Io::Plain(tcp), place), peer)).await),
             Some(tls) => drop(tokio::spawn(shake_hands(tls, tcp, peer, place, accepted))),
         }
     }
@@ -92,7 +97,7 @@ async fn shake_hands(
 ) {
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
         Ok(Ok(stream)) => {
-            drop(accepted.send((Stream { io: Io::Tls(Box::new(stream)), _place: place }, peer)).await);
+            drop(accepted.send((Stream::new(Io::Tls(Box::new(stream)), place), peer)).await);
         }
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -129,7 +134,26 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
 /// One accepted connection, which holds its place until it ends.
 pub struct Stream {
     io: Io,
+    idle: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,
+}
+
+impl Stream {
+    fn new(io: Io, place: OwnedSemaphorePermit) -> Self {
+        Self { io, idle: Box::pin(sleep(IDLE_TIMEOUT)), _place: place }
+    }
+
+    /// Something moved, so the clock starts anew; or nothing did, and it may have run out.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+            return poll;
+        }
+        match self.idle.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
 }
 
 enum Io {
@@ -143,19 +167,21 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let poll = match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
-        }
+        };
+        self.watch(cx, poll)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.io {
+        let poll = match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_write(cx, buf),
             Io::Tls(io) => Pin::new(io).poll_write(cx, buf),
-        }
+        };
+        self.watch(cx, poll)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
