@@ -103,8 +103,7 @@ impl Draft {
     pub fn parse(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(body)?;
         if body.to_string().chars().count() > MESSAGE_CHARS_MAX {
-            let sentence = format!("A message has at most {MESSAGE_CHARS_MAX} characters as JSON.");
-            return Err(Refusal::new(Code::BadRequest, sentence));
+            return Err(too_long());
         }
         for stranger in ["multipleReceivers", "parentId"] {
             if fields.get(stranger).is_some() {
@@ -130,6 +129,13 @@ impl Draft {
         let draft = Self { receiver, category, kind, data: taken(content), muid, tags };
         draft.check()?;
         Ok(draft)
+    }
+
+    /// The size that a message may have, asked again when a hook has replaced its content.
+    pub fn check_size(&self) -> Result<(), Refusal> {
+        let chars: usize =
+            self.data.iter().map(|(name, value)| name.len() + value.to_string().chars().count()).sum();
+        if chars > MESSAGE_CHARS_MAX { Err(too_long()) } else { Ok(()) }
     }
 
     /// The rules that a sender's content and a hook's replacement both keep.
@@ -305,8 +311,7 @@ impl ChangeKind {
             _ => return Err(Refusal::field(Code::BadRequest, "data", "must be an object")),
         };
         if body.to_string().chars().count() > MESSAGE_CHARS_MAX {
-            let sentence = format!("A message has at most {MESSAGE_CHARS_MAX} characters as JSON.");
-            return Err(Refusal::new(Code::BadRequest, sentence));
+            return Err(too_long());
         }
         Ok(Self::Edit { data, tags })
     }
@@ -380,6 +385,10 @@ impl Change {
             read_at: None,
         }
     }
+}
+
+fn too_long() -> Refusal {
+    Refusal::new(Code::BadRequest, format!("A message has at most {MESSAGE_CHARS_MAX} characters as JSON."))
 }
 
 /// The content fields that we keep; `@injected` is ours to place, never a sender's.

@@ -68,13 +68,19 @@ pub fn apply(draft: &Draft, webhook: &WebhookId, verdict: &Verdict) -> Result<Op
             for (name, value) in data {
                 changed.data.insert(name.clone(), value.clone());
             }
+            // What hooks before this one placed is neither the sender's nor this hook's to change, and
+            // does not count in the size.
             if let Some(Value::Object(metadata)) = changed.data.get_mut("metadata") {
                 metadata.shift_remove(INJECTED);
-                if let Some(earlier) = earlier {
-                    metadata.insert(INJECTED.to_owned(), earlier);
-                }
             }
-            changed.check().map_err(|refusal| format!("the replacement was refused: {}", refusal.message))?;
+            changed
+                .check()
+                .and_then(|()| changed.check_size())
+                .map_err(|refusal| format!("the replacement was refused: {}", refusal.message))?;
+            if let Some(earlier) = earlier {
+                let metadata = changed.data.entry("metadata").or_insert_with(|| json!({}));
+                metadata[INJECTED] = earlier;
+            }
             Ok(Some(match inject {
                 Some(object) => injected(&changed, webhook, object),
                 None => changed,
