@@ -1,5 +1,7 @@
 //! Whatever is wrong with a request is answered, in the spec's envelope, and is never a fault of ours (spec 4.2).
 
+#![allow(clippy::too_many_lines, reason = "a list of cases is read from top to bottom")]
+
 mod support;
 
 use support::http::{Reply, assert_error_object};
