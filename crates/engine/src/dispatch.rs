@@ -17,9 +17,9 @@ use tokio::sync::mpsc;
 
 use crate::ask::headers;
 use crate::engine::Engine;
-use crate::lines::Lines;
+use crate::lines::{Lines, Rest};
 use crate::ports::endpoints::{Exchange, Phases, Post};
-use crate::ports::store::{Settled, Stored};
+use crate::ports::store::{Settled, StoreError, Stored};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
 const BATCH_MAX: usize = 500;
@@ -27,6 +27,8 @@ const BATCH_WAIT: Duration = Duration::from_millis(5);
 /// How much of an endpoint's answer is read (design 6).
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after its own clock a sender is given up.
+const SENDER_SLACK_MS: i64 = 250;
 /// How long a store that refuses is left alone before it is asked again.
 const STORE_WAIT_MS: i64 = 1_000;
 
@@ -56,13 +58,13 @@ impl Dispatcher {
         let writer = tokio::spawn(write_settlements(engine.clone(), dispatch.clone(), due));
         let dispatcher = Arc::new(Self { engine, dispatch, settlements });
         let worker = tokio::spawn(dispatcher.work(stop));
-        vec![worker, writer]
+        vec![tokio::spawn(end_with_process(worker)), tokio::spawn(end_with_process(writer))]
     }
 
     async fn work(self: Arc<Self>, mut stop: tokio::sync::watch::Receiver<bool>) {
         self.wake_all().await;
         loop {
-            for row in self.dispatch.take_stirred() {
+            for row in self.dispatch.take_stirred(self.engine.clock.ticks()) {
                 self.pump(row).await;
             }
             let due = self.dispatch.next_due();
@@ -113,13 +115,14 @@ impl Dispatcher {
             Ok(None) => {
                 // The webhook was deleted: its lanes go with it.
                 self.dispatch.rooms().remove(&row);
-                return;
+                return self.dispatch.wake(row);
             }
             Err(error) => return self.later(row, &error),
         };
         if !webhook.1.is_on() {
-            return;
+            return self.dispatch.rest(row, Rest::Off);
         }
+        self.dispatch.wake(row);
         self.refill(row).await;
         let settled_up_to = match self.engine.store.settled_up_to(row).await {
             Ok(number) => number,
@@ -135,13 +138,11 @@ impl Dispatcher {
         }
     }
 
-    fn later(self: &Arc<Self>, row: i64, error: &crate::ports::store::StoreError) {
+    /// The store refused: this row is looked at again after a while, and not before.
+    fn later(&self, row: i64, error: &StoreError) {
         tracing::warn!(?error, webhook.row = row, "dispatch waits for the store");
-        let this = self.clone();
-        tokio::spawn(async move {
-            this.engine.clock.sleep_until(this.engine.clock.ticks() + STORE_WAIT_MS).await;
-            this.dispatch.stir(row);
-        });
+        self.dispatch.rest(row, Rest::Until(self.engine.clock.ticks() + STORE_WAIT_MS));
+        self.dispatch.stir(row);
     }
 
     async fn refill(self: &Arc<Self>, row: i64) {
@@ -201,13 +202,15 @@ impl Dispatcher {
     fn send_off(self: Arc<Self>, errand: Errand) {
         tokio::spawn(async move {
             let started_at = self.engine.clock.now();
-            let attempt = tokio::spawn(attempt(self.engine.clone(), self.post_of(&errand)));
+            let errand = Arc::new(errand);
+            let (this, its) = (self.clone(), errand.clone());
+            let attempt = tokio::spawn(async move { attempt(&this.engine, this.post_of(&its)).await });
             let exchange = attempt.await.unwrap_or_else(|_| Exchange {
                 outcome: Outcome::Failed(Failure::Internal),
                 phases: Phases::default(),
                 address: None,
             });
-            self.settle(errand, exchange, started_at).await;
+            self.settle(&errand, exchange, started_at).await;
         });
     }
 
@@ -231,8 +234,9 @@ impl Dispatcher {
         }
     }
 
-    async fn settle(&self, errand: Errand, exchange: Exchange, started_at: Time) {
-        let Errand { app, webhook, mut owed, .. } = errand;
+    async fn settle(&self, errand: &Errand, exchange: Exchange, started_at: Time) {
+        let Errand { app, webhook, owed, .. } = errand;
+        let mut owed = owed.clone();
         let now = self.engine.clock.now();
         let made = owed.attempts + 1;
         let retries = webhook.config.retry_on_failure;
@@ -242,7 +246,7 @@ impl Dispatcher {
             duration_ms = exchange.phases.total_us / 1_000, settlement = ?settlement, "an attempt was made"
         );
         let settled = Settled {
-            app,
+            app: app.clone(),
             delivery: owed.id,
             webhook_row: webhook.row,
             attempt: made,
@@ -280,6 +284,14 @@ impl Dispatcher {
     }
 }
 
+/// A server that no longer delivers must not look alive: the next start finds all in the store.
+async fn end_with_process(task: tokio::task::JoinHandle<()>) {
+    if task.await.is_err_and(|error| error.is_panic()) {
+        tracing::error!("dispatch died; the process ends so that it can be started anew");
+        std::process::abort();
+    }
+}
+
 fn count(settled: &Settled) {
     let outcome = chathook_domain::delivery::outcome_name(&settled.outcome);
     metrics::counter!("chathook_attempts_total", "outcome" => outcome).increment(1);
@@ -288,8 +300,10 @@ fn count(settled: &Settled) {
     metrics::histogram!("chathook_attempt_seconds").record(seconds);
 }
 
-async fn attempt(engine: Arc<Engine>, post: Post) -> Exchange {
-    let deadline = engine.clock.ticks() + i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
+async fn attempt(engine: &Engine, post: Post) -> Exchange {
+    // The sender keeps the clock and knows more; this one is for a sender that does not come back.
+    let timeout_ms = i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
+    let deadline = engine.clock.ticks().saturating_add(timeout_ms).saturating_add(SENDER_SLACK_MS);
     tokio::select! {
         exchange = engine.endpoints.post(post) => exchange,
         () = engine.clock.sleep_until(deadline) => Exchange {
@@ -320,14 +334,34 @@ async fn write_settlements(engine: Arc<Engine>, dispatch: Arc<Lines>, mut due: m
                 () = &mut waited_enough => break,
             }
         }
-        while let Err(error) = engine.store.settle(batch.clone()).await {
-            tracing::warn!(?error, count = batch.len(), "settlements wait for the store");
-            engine.clock.sleep_until(engine.clock.ticks() + STORE_WAIT_MS).await;
-        }
+        settle_all(&engine, &batch).await;
         let rows: HashSet<i64> = batch.iter().map(|s| s.webhook_row).collect();
         dispatch.unsettled.fetch_sub(batch.len(), Ordering::SeqCst);
         for row in rows {
             dispatch.stir(row);
+        }
+    }
+}
+
+/// Returns when every settlement is written. One that the store cannot take is left out, so that it
+/// holds up nobody else: its delivery still waits in the store and goes out again after a start.
+async fn settle_all(engine: &Engine, batch: &[Settled]) {
+    let mut rest: Vec<Vec<Settled>> = vec![batch.to_vec()];
+    while let Some(part) = rest.pop() {
+        match engine.store.settle(part.clone()).await {
+            Ok(()) => {}
+            Err(StoreError::Unavailable(cause)) => {
+                tracing::warn!(cause, count = part.len(), "settlements wait for the store");
+                rest.push(part);
+                engine.clock.sleep_until(engine.clock.ticks() + STORE_WAIT_MS).await;
+            }
+            Err(StoreError::Fault(_) | StoreError::Refused(_)) if part.len() > 1 => {
+                rest.extend(part.into_iter().map(|one| vec![one]));
+            }
+            Err(StoreError::Fault(cause)) => tracing::error!(cause, "a settlement cannot be written"),
+            Err(StoreError::Refused(refusal)) => {
+                tracing::error!(cause = refusal.message, "a settlement cannot be written");
+            }
         }
     }
 }

@@ -17,9 +17,20 @@ pub struct Lines {
     rooms: Mutex<HashMap<i64, Lanes>>,
     /// Rows with something new to look at.
     stirred: Mutex<HashSet<i64>>,
+    /// Rows that are left alone, whatever is due in their lanes.
+    resting: Mutex<HashMap<i64, Rest>>,
     pub(crate) nudge: Notify,
     /// Attempts made whose settlement is not written yet.
     pub(crate) unsettled: AtomicUsize,
+}
+
+/// Why and how long a row is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The webhook is off: until it is stirred by a change.
+    Off,
+    /// The store refused: until this tick.
+    Until(i64),
 }
 
 impl Offers for Lines {
@@ -50,21 +61,101 @@ impl Lines {
         self.rooms.lock().expect("no one panics while holding this lock")
     }
 
-    pub(crate) fn take_stirred(&self) -> Vec<i64> {
-        self.stirred.lock().expect("no one panics while holding this lock").drain().collect()
+    /// The rows to look at now; those that rest for a while stay for later.
+    pub(crate) fn take_stirred(&self, now: i64) -> Vec<i64> {
+        let resting = self.resting();
+        let mut stirred = self.stirred.lock().expect("no one panics while holding this lock");
+        let is_left = |row: &i64| matches!(resting.get(row), Some(Rest::Until(tick)) if *tick > now);
+        let (left, taken): (Vec<i64>, Vec<i64>) = stirred.drain().partition(is_left);
+        stirred.extend(left);
+        taken
     }
 
-    /// The first tick at which a waiting head may go.
+    pub(crate) fn rest(&self, row: i64, rest: Rest) {
+        self.resting().insert(row, rest);
+    }
+
+    pub(crate) fn wake(&self, row: i64) {
+        self.resting().remove(&row);
+    }
+
+    /// The first tick at which something may go, and the rows that it concerns.
     pub(crate) fn next_due(&self) -> Option<(i64, Vec<i64>)> {
         let rooms = self.rooms();
-        let due = rooms.values().filter_map(Lanes::next_due).min()?;
-        let rows = rooms.iter().filter(|(_, lanes)| lanes.next_due() == Some(due)).map(|(row, _)| *row);
-        Some((due, rows.collect()))
+        let resting = self.resting();
+        let due_of = |row: &i64, lanes: &Lanes| match resting.get(row) {
+            Some(Rest::Off) => None,
+            Some(Rest::Until(tick)) => Some(*tick),
+            None => lanes.next_due(),
+        };
+        let dues = || rooms.iter().filter_map(|(row, lanes)| Some((due_of(row, lanes)?, *row)));
+        let first = dues().map(|(due, _)| due).min()?;
+        Some((first, dues().filter(|(due, _)| *due == first).map(|(_, row)| row).collect()))
+    }
+
+    fn resting(&self) -> MutexGuard<'_, HashMap<i64, Rest>> {
+        self.resting.lock().expect("no one panics while holding this lock")
     }
 
     /// Attempts in flight or not yet settled.
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.unsettled.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chathook_domain::ids::{DeliveryId, EventId, Key, Time};
+    use chathook_domain::lane::Returned;
+
+    use super::*;
+
+    const ROW: i64 = 7;
+
+    /// Lines with one head that waits until tick 100.
+    fn with_a_waiting_head() -> Lines {
+        let lines = Lines::default();
+        let owed = Owed {
+            id: DeliveryId(1),
+            webhook_row: ROW,
+            sequence: 1,
+            key: Key::trusted("k"),
+            event_id: EventId::trusted("e"),
+            body: Arc::from("{}"),
+            attempts: 0,
+            due: Time::from_ms(0),
+        };
+        let mut lanes = Lanes::after_start(1);
+        lanes.next_fetch().expect("the first walk");
+        lanes.fetched_keys(vec![(owed.key.clone(), vec![owed])], true, &|_| i64::MIN);
+        let head = lanes.take(0).expect("it may go");
+        lanes.returned(&head.key.clone(), Returned::Waits { owed: head, until: 100 });
+        lines.rooms().insert(ROW, lanes);
+        lines
+    }
+
+    #[test]
+    fn what_waits_at_a_webhook_that_is_off_wakes_nobody() {
+        let lines = with_a_waiting_head();
+        assert_eq!(lines.next_due(), Some((100, vec![ROW])));
+        lines.rest(ROW, Rest::Off);
+        assert_eq!(lines.next_due(), None);
+        lines.stir(ROW);
+        assert_eq!(lines.take_stirred(200), [ROW], "a change is still looked at");
+        lines.wake(ROW);
+        assert_eq!(lines.next_due(), Some((100, vec![ROW])));
+    }
+
+    #[test]
+    fn a_row_whose_store_refused_is_left_alone_until_its_tick() {
+        let lines = with_a_waiting_head();
+        lines.rest(ROW, Rest::Until(1_200));
+        lines.stir(ROW);
+        assert_eq!(lines.next_due(), Some((1_200, vec![ROW])));
+        assert!(lines.take_stirred(200).is_empty());
+        assert_eq!(lines.take_stirred(1_200), [ROW]);
     }
 }

@@ -69,7 +69,7 @@ impl Engine {
     ) -> Result<Message, Refusal> {
         let app = &caller.app.id;
         let conversation = draft.receiver.conversation_of(&caller.uid);
-        let _under_way = match &draft.muid {
+        let under_way = match &draft.muid {
             Some(muid) => {
                 let key = (app.clone(), caller.uid.clone(), conversation.clone(), muid.clone());
                 let guard = self.muids.wait_for(key).await;
@@ -90,6 +90,9 @@ impl Engine {
             accepted = self.ask_before_message(caller, accepted).await?;
         }
         if let Some(before) = turn.before {
+            // Who waits for a turn must not hold what the call before may need: a socket may send the
+            // same `muid` twice. The commit finds the repeat.
+            drop(under_way);
             // An error means that the call before ended without a word, which ends the wait as well.
             let _ = before.await;
         }

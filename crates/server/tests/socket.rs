@@ -132,6 +132,23 @@ async fn pipelined_messages_keep_their_order() {
 }
 
 #[tokio::test]
+async fn the_same_muid_sent_again_and_again_on_one_socket_is_one_message() {
+    let server = Server::start().await;
+    let (mut ana, _) = server.enter("ana").await;
+    for round in 0..20 {
+        let mut twice = hello("once");
+        twice["muid"] = json!(format!("m{round}"));
+        ana.begin("sendMessage", twice.clone()).await;
+        let again = ana.call("sendMessage", twice.clone());
+        let again = tokio::time::timeout(std::time::Duration::from_secs(20), again).await;
+        again.expect("neither waits for the other for ever").expect("sent");
+    }
+    let page =
+        ana.call("fetchMessages", json!({"receiver": "ben", "receiverType": "user"})).await.expect("a page");
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(20));
+}
+
+#[tokio::test]
 async fn sockets_end_with_their_codes() {
     let server = Server::start().await;
     let (mut ana, _) = server.enter("ana").await;
