@@ -65,7 +65,7 @@ async fn house() -> House {
         settings: Settings::default(),
         created_at: AT,
     };
-    store.create_app(app.clone(), Vec::new()).await.expect("the app is made");
+    store.create_app(app.clone(), Vec::new(), None).await.expect("the app is made");
     for uid in ["alice", "bob"] {
         store.create_user(&app.id, user(uid), Some(token(uid))).await.expect("the user is made");
     }
@@ -235,14 +235,14 @@ async fn a_mark_is_told_once_and_reading_tells_of_delivery_first() {
         .recorded_after(&house.app.id, &Uid::trusted("alice"), 0, 10)
         .await
         .expect("the store reads");
-    let methods: Vec<&str> = missed.iter().map(|line| line.method.as_str()).collect();
+    let methods: Vec<&str> = missed.lines.iter().map(|line| line.method.as_str()).collect();
     assert_eq!(methods, ["message", "receipt", "receipt"]);
     let others = house
         .store
         .recorded_after(&house.app.id, &Uid::trusted("carol"), 0, 10)
         .await
         .expect("the store reads");
-    assert!(others.is_empty(), "a stranger to the conversation hears nothing of it");
+    assert!(others.lines.is_empty(), "a stranger to the conversation hears nothing of it");
 }
 
 #[tokio::test]

@@ -73,9 +73,19 @@ name!(
 pub const SYSTEM_UID: &str = "app_system";
 
 impl Uid {
-    /// Checks and lowers a uid that came from outside.
+    /// Checks and lowers a uid that came from outside. What would make a conversation's id read in two
+    /// ways is refused (`docs/decisions/0002-conversation-ids.md`).
     pub fn parse(field: &str, value: &str) -> Result<Self, Refusal> {
-        slug(field, value, 100).map(Self)
+        let uid = slug(field, value, 100)?;
+        if uid.contains("_user_") || uid.ends_with("_user") {
+            let complaint = "must not contain '_user_' or end with '_user', which divide a conversation's id";
+            return Err(Refusal::field(Code::BadRequest, field, complaint));
+        }
+        if &*uid == "group" || uid.starts_with("group_") {
+            let complaint = "must not be 'group' or start with 'group_', as a group's conversation does";
+            return Err(Refusal::field(Code::BadRequest, field, complaint));
+        }
+        Ok(Self(uid))
     }
 
     #[must_use]
@@ -90,9 +100,13 @@ impl Uid {
 }
 
 impl Guid {
-    /// Checks and lowers a guid that came from outside.
+    /// Checks and lowers a guid that came from outside; `_user_` divides the ids of conversations.
     pub fn parse(field: &str, value: &str) -> Result<Self, Refusal> {
-        slug(field, value, 100).map(Self)
+        let guid = slug(field, value, 100)?;
+        if guid.contains("_user_") {
+            return Err(Refusal::field(Code::BadRequest, field, "must not contain '_user_'"));
+        }
+        Ok(Self(guid))
     }
 }
 
@@ -177,5 +191,54 @@ fn slug(field: &str, value: &str, length_max: usize) -> Result<Arc<str>, Refusal
         Ok(Arc::from(value.to_ascii_lowercase()))
     } else {
         Err(Refusal::field(Code::BadRequest, field, "must be 1 to 100 letters, digits, '_' or '-'"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::message::Receiver;
+
+    #[test]
+    fn ids_that_would_blur_a_conversation_are_refused_with_the_field() {
+        for uid in ["a_user_b", "A_USER_b", "a_user", "group", "group_a", "Group_a"] {
+            let refusal = Uid::parse("uid", uid).expect_err(uid);
+            assert!(refusal.message.contains("uid"), "{}", refusal.message);
+        }
+        for uid in ["user", "user_1", "group1", "groups_a", "a_group_b", "superuser"] {
+            assert!(Uid::parse("uid", uid).is_ok(), "{uid}");
+        }
+        assert!(Guid::parse("guid", "a_user_b").is_err());
+        for guid in ["group", "group_a", "user_a", "a_user"] {
+            assert!(Guid::parse("guid", guid).is_ok(), "{guid}");
+        }
+    }
+
+    /// Every id of up to four of these parts, every pair of users and every group.
+    #[test]
+    fn no_two_conversations_have_one_id() {
+        let mut words = vec![String::new()];
+        for _ in 0..4 {
+            let longer =
+                words.iter().flat_map(|w| ["a", "_", "user", "group"].map(|part| format!("{w}{part}")));
+            words = words.iter().cloned().chain(longer).collect();
+            words.sort_unstable();
+            words.dedup();
+        }
+        let uids: Vec<Uid> = words.iter().filter_map(|w| Uid::parse("uid", w).ok()).collect();
+        let mut seen = HashMap::new();
+        for (n, me) in uids.iter().enumerate() {
+            for other in &uids[n..] {
+                let key = Receiver::User(other.clone()).conversation_of(me);
+                let earlier = seen.insert(key, format!("{me} and {other}"));
+                assert_eq!(earlier, None, "{me} and {other}");
+            }
+        }
+        for guid in words.iter().filter_map(|w| Guid::parse("guid", w).ok()) {
+            let key = Receiver::Group(guid.clone()).conversation_of(&uids[0]);
+            assert_eq!(seen.insert(key, guid.to_string()), None, "{guid}");
+        }
     }
 }

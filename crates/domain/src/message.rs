@@ -11,6 +11,8 @@ use crate::user::User;
 pub const MESSAGE_CHARS_MAX: usize = 65_536;
 /// Where answers of `before_message` are placed in a message's metadata (spec 1.9).
 pub const INJECTED: &str = "@injected";
+/// What is kept of a sender's `data`; anything else in it is passed over.
+pub const CONTENT_FIELDS: [&str; 6] = ["text", "url", "attachments", "customData", "metadata", "resource"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Receiver {
@@ -93,7 +95,7 @@ pub struct Draft {
     pub receiver: Receiver,
     pub category: Category,
     pub kind: String,
-    /// `text`, `url`, `attachments`, `customData`, `metadata`, `resource`.
+    /// Nothing but `CONTENT_FIELDS`.
     pub data: Map<String, Value>,
     pub muid: Option<String>,
     pub tags: Vec<String>,
@@ -335,15 +337,9 @@ impl Change {
                 if let Some(tags) = tags {
                     after.tags.clone_from(tags);
                 }
-                let draft = Draft {
-                    receiver: after.receiver.clone(),
-                    category: after.category,
-                    kind: after.kind.clone(),
-                    data: after.data.clone(),
-                    muid: None,
-                    tags: Vec::new(),
-                };
+                let draft = content_of(&after);
                 draft.check()?;
+                draft.check_size()?;
                 after.edited = Some((self.at, self.by.uid.clone()));
                 "edited"
             }
@@ -387,6 +383,18 @@ impl Change {
     }
 }
 
+/// The message's content alone, for the rules of content: without what we placed in it ourselves.
+fn content_of(message: &Message) -> Draft {
+    Draft {
+        receiver: message.receiver.clone(),
+        category: message.category,
+        kind: message.kind.clone(),
+        data: taken(&message.data),
+        muid: None,
+        tags: Vec::new(),
+    }
+}
+
 fn too_long() -> Refusal {
     Refusal::new(Code::BadRequest, format!("A message has at most {MESSAGE_CHARS_MAX} characters as JSON."))
 }
@@ -395,7 +403,7 @@ fn too_long() -> Refusal {
 fn taken(content: &Map<String, Value>) -> Map<String, Value> {
     let mut data: Map<String, Value> = content
         .iter()
-        .filter(|(name, value)| *name != "entities" && !value.is_null())
+        .filter(|(name, value)| CONTENT_FIELDS.contains(&name.as_str()) && !value.is_null())
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     if let Some(Value::Object(metadata)) = data.get_mut("metadata") {
@@ -449,5 +457,46 @@ fn check_media(data: &Map<String, Value>) -> Result<(), Refusal> {
             "data.attachments",
             "must be a list of objects with a 'url', or 'data.url' must be an http(s) URL",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(data: &Value) -> Message {
+        let body = json!({"receiver": "ben", "receiverType": "user", "data": data});
+        let draft = Draft::parse(&body).expect("a fit draft");
+        let (event_id, at) = (EventId::trusted("e"), Time::from_ms(0));
+        let (sender, receiver_entity) = (User::system(), json!({}));
+        Accepted { draft, sender, receiver_entity, at, event_id }.numbered(MessageId(1))
+    }
+
+    fn edited(message: &Message, data: &Value) -> Result<Message, Refusal> {
+        let kind = ChangeKind::parse_edit(&json!({"data": data}))?;
+        let (by, at, event_id) = (User::system(), Time::from_ms(1), EventId::trusted("f"));
+        Change { kind, by, at, event_id }.apply(message, MessageId(2)).map(|(after, _)| after)
+    }
+
+    #[test]
+    fn edits_that_are_small_alone_cannot_make_a_message_too_long_together() {
+        let half = "x".repeat(40_000);
+        let mut message = stored(&json!({"text": half}));
+        assert!(edited(&message, &json!({"metadata": {"a": half}})).is_err());
+        // What is ours does not count.
+        message.data.insert("entities".to_owned(), json!({"sender": "x".repeat(70_000)}));
+        message.data.insert("metadata".to_owned(), json!({INJECTED: "x".repeat(70_000)}));
+        assert!(edited(&message, &json!({"text": "bye"})).is_ok());
+    }
+
+    #[test]
+    fn only_content_is_kept_of_what_a_sender_sends() {
+        let data = json!({"text": "x", "url": "u", "attachments": [], "customData": {}, "metadata": {"a": 1},
+                          "resource": "web", "mentions": {"ben": 1}, "reactions": {}, "entities": 1});
+        for message in [stored(&data), edited(&stored(&json!({"text": "y"})), &data).expect("an edit")] {
+            let names: Vec<_> = message.data.keys().filter(|name| *name != "entities").collect();
+            assert!(names.len() == 6 && names.iter().all(|name| CONTENT_FIELDS.contains(&name.as_str())));
+            assert!(message.data["entities"].is_object());
+        }
     }
 }

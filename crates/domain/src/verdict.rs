@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::fields::is_shallow;
 use crate::ids::WebhookId;
 use crate::message::{Draft, INJECTED};
 use crate::outcome::Outcome;
@@ -99,6 +100,10 @@ fn read(outcome: &Outcome) -> Result<Verdict, String> {
     };
     if answer.is_cut {
         return Err("answer_too_long".to_owned());
+    }
+    // Only what looks like an object would be read; a deep text of another kind passes as any text does.
+    if answer.body.trim_ascii_start().starts_with(b"{") && !is_shallow(&answer.body) {
+        return Err("answer_too_deep".to_owned());
     }
     let Ok(Value::Object(object)) = serde_json::from_slice(&answer.body) else { return Ok(Verdict::Pass) };
     match object.get("action").and_then(Value::as_str) {
@@ -206,6 +211,20 @@ mod tests {
         let body = json!({"action": "replace", "data": {"text": ""}}).to_string();
         let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
         assert!(apply(&draft(), &WebhookId::trusted("gate"), &verdict).is_err());
+    }
+
+    #[test]
+    fn an_object_deeper_than_64_is_a_silence() {
+        let deep = |levels: usize| format!(" {}{{}}{}", "{\"a\":".repeat(levels - 1), "}".repeat(levels - 1));
+        for levels in [65, 127, 100_000] {
+            let judgement = judge(&answered(200, deep(levels).as_bytes()), OnFailure::Drop);
+            assert_eq!(judgement.silence.as_deref(), Some("answer_too_deep"), "{levels}");
+            assert_eq!(judgement.verdict, Verdict::Drop { reason: None });
+        }
+        let judgement = judge(&answered(200, deep(64).as_bytes()), OnFailure::Drop);
+        assert!(matches!(judgement.verdict, Verdict::Inject(_)));
+        let judgement = judge(&answered(200, "[".repeat(65).as_bytes()), OnFailure::Drop);
+        assert_eq!(judgement, Judgement { verdict: Verdict::Pass, silence: None });
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::{Profile, User};
 
 use crate::engine::{Engine, refuse};
+use crate::ports::store::Samples;
 
 /// The users that a new app starts with.
 pub const SAMPLE_USERS: [(&str, &str); 5] =
@@ -36,10 +37,8 @@ impl Engine {
             settings: Settings::default(),
             created_at: now,
         };
-        self.store.create_app(app.clone(), keys.clone()).await.map_err(refuse)?;
-        if draft.with_sample_data {
-            self.add_samples(&app.id, now).await?;
-        }
+        let samples = draft.with_sample_data.then(|| samples(now));
+        self.store.create_app(app.clone(), keys.clone(), samples).await.map_err(refuse)?;
         Ok((app, keys))
     }
 
@@ -82,43 +81,41 @@ impl Engine {
         };
         ApiKey { key, name: name.to_owned(), scope, created_at: self.clock.now() }
     }
+}
 
-    async fn add_samples(&self, app: &AppId, now: Time) -> Result<(), Refusal> {
-        for (uid, name) in SAMPLE_USERS {
-            let user = User {
-                uid: Uid::trusted(uid),
-                profile: Profile { name: name.to_owned(), ..Profile::default() },
-                created_at: now,
-                ..User::system()
-            };
-            self.store.create_user(app, user, None).await.map_err(refuse)?;
-        }
-        let (guid, name) = SAMPLE_GROUP;
-        let about = About {
-            name: name.to_owned(),
-            kind: GroupKind::Public,
-            password: None,
-            icon: None,
-            description: None,
-            metadata: None,
-            tags: Vec::new(),
-        };
-        let owner = Uid::trusted(SAMPLE_USERS[0].0);
-        let group = Group {
+fn samples(now: Time) -> Samples {
+    let user = |(uid, name): (&str, &str)| User {
+        uid: Uid::trusted(uid),
+        profile: Profile { name: name.to_owned(), ..Profile::default() },
+        created_at: now,
+        ..User::system()
+    };
+    let (guid, name) = SAMPLE_GROUP;
+    let about = About {
+        name: name.to_owned(),
+        kind: GroupKind::Public,
+        password: None,
+        icon: None,
+        description: None,
+        metadata: None,
+        tags: Vec::new(),
+    };
+    let owner = Uid::trusted(SAMPLE_USERS[0].0);
+    let member = |(uid, _): (&str, &str)| Member {
+        uid: Uid::trusted(uid),
+        scope: if uid == owner.as_str() { Scope::Admin } else { Scope::Participant },
+        joined_at: now,
+    };
+    Samples {
+        users: SAMPLE_USERS.map(user).to_vec(),
+        members: SAMPLE_USERS.map(member).to_vec(),
+        group: Group {
             guid: Guid::trusted(guid),
             about,
-            owner: owner.clone(),
+            owner,
             members_count: 0,
             created_at: now,
             updated_at: None,
-        };
-        let member = |(uid, _): &(&str, &str)| Member {
-            uid: Uid::trusted(uid),
-            scope: if *uid == owner.as_str() { Scope::Admin } else { Scope::Participant },
-            joined_at: now,
-        };
-        let members = SAMPLE_USERS.iter().map(member).collect();
-        self.store.create_group(app, group, members).await.map_err(refuse)?;
-        Ok(())
+        },
     }
 }

@@ -46,7 +46,9 @@ impl Engine {
         if asked.is_empty() {
             return Ok(accepted);
         }
-        let deadline = self.clock.ticks() + caller.app.settings.before_message_budget_ms;
+        // A socket knows the settings of its log-in; what counts is the settings of now.
+        let settings = self.app(&caller.app.id).await?.settings;
+        let deadline = self.clock.ticks() + settings.before_message_budget_ms;
         let mut log = Vec::with_capacity(asked.len());
         let mut blocked = None;
         for (index, webhook) in asked.iter().enumerate() {

@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
 use crate::ports::bus::{Audience, Notice};
-use crate::ports::store::{Ending, Opening, Recorded};
+use crate::ports::store::{Ending, Opening, Recorded, RecordedPart};
 
 /// How long connections of a start that is over still count as open, from the readiness of the
 /// start that finds them.
@@ -157,8 +157,8 @@ impl Engine {
     pub async fn missed(&self, caller: &Caller, cursor: i64) -> Result<Missed, Refusal> {
         let limit = MISSED_MAX + 1;
         let recorded = self.store.recorded_after(&caller.app.id, &caller.uid, cursor, limit).await;
-        let mut recorded = recorded.map_err(refuse)?;
-        let is_truncated = recorded.len() > usize::try_from(MISSED_MAX).expect("a small number");
+        let RecordedPart { lines: mut recorded, is_cut } = recorded.map_err(refuse)?;
+        let is_truncated = is_cut || recorded.len() > usize::try_from(MISSED_MAX).expect("a small number");
         if is_truncated {
             recorded.clear();
         }

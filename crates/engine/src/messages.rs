@@ -56,11 +56,10 @@ impl Engine {
         kind: ChangeKind,
     ) -> Result<Message, Refusal> {
         let message = self.message(caller, id).await?;
-        let kind = if caller.app.settings.before_message_on_edit && is_asked_for(caller) {
-            self.ask_for_edit(caller, &message, kind).await?
-        } else {
-            kind
-        };
+        // A socket knows the settings of its log-in; what counts is the settings of now.
+        let is_asked =
+            is_asked_for(caller) && self.app(&caller.app.id).await?.settings.before_message_on_edit;
+        let kind = if is_asked { self.ask_for_edit(caller, &message, kind).await? } else { kind };
         self.change(caller, id, kind, "messageEdited").await
     }
 
@@ -124,10 +123,9 @@ impl Engine {
                 message.category == Category::Action
                     && self
                         .store
-                        .audience(&caller.app.id, &message.sender, &message.receiver)
+                        .is_of_two(&caller.app.id, &caller.uid, &message.conversation)
                         .await
                         .map_err(refuse)?
-                        .contains(&caller.uid)
             }),
             Receiver::Group(guid) => {
                 Ok(self.store.member(&caller.app.id, guid, &caller.uid).await.map_err(refuse)?.is_some())

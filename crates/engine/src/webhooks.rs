@@ -1,5 +1,6 @@
 //! The webhooks of an app: the eight operations of the management API (spec 2.2).
 
+use chathook_domain::fields::Fields;
 use chathook_domain::ids::{AppId, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
@@ -7,6 +8,7 @@ use chathook_domain::webhook::{EndpointUrl, Webhook, WebhookDraft};
 use serde_json::Value;
 
 use crate::engine::{Engine, refuse};
+use crate::ports::store::SwitchedOff;
 
 impl Engine {
     /// Makes a webhook with a fresh signing secret, which the answer alone shows.
@@ -40,7 +42,13 @@ impl Engine {
         }
         let config = self.webhook(app, id).await?.config.changed_by(body)?;
         self.judge_url(&config.url)?;
-        let webhook = self.store.set_config(app, id, config, self.clock.now()).await.map_err(refuse)?;
+        // Only a person who says so revives what a 410 switched off.
+        let switched_off = match Fields::of(body)?.flag("enabled")? {
+            Some(true) => SwitchedOff::Clear,
+            Some(false) | None => SwitchedOff::Keep,
+        };
+        let at = self.clock.now();
+        let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
         self.dispatch.stir(webhook.row);
         Ok(webhook)
     }

@@ -8,9 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
 use chathook_adapters::sqlite::Sqlite;
@@ -27,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Api, ManagementCredentials};
-use crate::doors::{Door, Peer, connections_max};
+use crate::doors::{Door, connections_max};
 use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
@@ -35,6 +32,8 @@ const STOP_MAX: Duration = Duration::from_secs(9);
 /// How often a stop looks whether the sockets have gone.
 const SOCKETS_LOOK: Duration = Duration::from_millis(10);
 const SWEEP_RETRY_MS: i64 = 1_000;
+/// Connections that the admin door takes at once; chat cannot fill these places.
+const ADMIN_PLACES: usize = 16;
 
 /// Everything a server is made of.
 pub struct Parts {
@@ -112,7 +111,8 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         .map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
     api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
-    let tasks = Dispatcher::run(engine.clone(), stopped.clone());
+    let mut tasks = Dispatcher::run(engine.clone(), stopped.clone());
+    tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
@@ -135,6 +135,7 @@ impl Built {
         self.serve(door, wrap(api::with_fallbacks(main)));
         let mut admin_address = None;
         if let Some((at, router)) = admin {
+            let places = Arc::new(Semaphore::new(ADMIN_PLACES));
             let door = open_door(at, self.parts.tls.clone(), &places).await?;
             admin_address = Some(door.address());
             self.serve(door, api::with_fallbacks(router));
@@ -152,17 +153,7 @@ impl Built {
     }
 
     fn serve(&mut self, door: Door, router: Router) {
-        let router = router.layer(from_fn(name_peer));
-        let mut stopped = self.stop.subscribe();
-        let service = router.into_make_service_with_connect_info::<Peer>();
-        self.tasks.push(tokio::spawn(async move {
-            let stopped = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            if let Err(error) = axum::serve(door, service).with_graceful_shutdown(stopped).await {
-                tracing::error!(%error, "a listener ended");
-            }
-        }));
+        self.tasks.push(tokio::spawn(door.serve(router, self.stop.subscribe())));
     }
 }
 
@@ -192,12 +183,6 @@ async fn open_door(
     Door::open(at, tls, places.clone())
         .await
         .with_context(|| format!("{at} cannot be listened on: choose another address with --listen"))
-}
-
-/// Puts the peer where extractors look for it.
-async fn name_peer(ConnectInfo(Peer(peer)): ConnectInfo<Peer>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(ConnectInfo(peer));
-    next.run(request).await
 }
 
 fn rules(open_networks: OpenNetworks, allow_http: bool) -> EndpointRules {

@@ -188,6 +188,8 @@ async fn users_of_the_wrong_shape_are_refused_with_the_field() {
         (json!({"uid": "f a y", "name": "Fay"}), "uid"),
         (json!({"uid": "x".repeat(101), "name": "Fay"}), "uid"),
         (json!({"uid": "app_system", "name": "Fay"}), "uid"),
+        (json!({"uid": "fay_user_ben", "name": "Fay"}), "uid"),
+        (json!({"uid": "group_fay", "name": "Fay"}), "uid"),
         (json!({"uid": "fay", "name": "x".repeat(101)}), "name"),
         (json!({"uid": "fay", "name": "Fay", "metadata": "x"}), "metadata"),
         (json!({"uid": "fay", "name": "Fay", "metadata": {"a": "x".repeat(6_000)}}), "metadata"),
@@ -419,6 +421,12 @@ async fn queries_out_of_bounds_are_refused_with_their_name() {
         let refused = app.call_as("ana", "GET", &format!("/users/ben/messages?{query}"), Value::Null).await;
         refused.refused_for(400, "ERR_BAD_REQUEST", field);
     }
+    let (fits, over) = ("%C3%BC".repeat(100), "%C3%BC".repeat(101));
+    for list in ["/users", "/groups"] {
+        app.call("GET", &format!("{list}?searchKey={fits}"), Value::Null).await.data();
+        let refused = app.call("GET", &format!("{list}?searchKey={over}"), Value::Null).await;
+        refused.refused_for(400, "ERR_BAD_REQUEST", "searchKey");
+    }
     app.call("GET", "/users/%ff", Value::Null).await.refused(400, "ERR_BAD_REQUEST");
 }
 
@@ -584,4 +592,12 @@ async fn another_apps_ids_lead_nowhere_over_the_socket_either() {
     let page = ana.call("fetchMessages", json!({"receiver": "zoe", "receiverType": "user"})).await;
     assert_eq!(page, Ok(json!({"messages": []})));
     assert_eq!(ana.call("subscribePresence", json!({"uids": ["zoe"]})).await, Ok(json!({"zoe": "offline"})));
+}
+
+#[tokio::test]
+async fn a_socket_path_without_an_upgrade_is_refused() {
+    let server = TestServer::start().await;
+    for path in ["/v3/socket", "/v3.0/socket"] {
+        server.raw("GET", path, &[], Vec::new()).await.refused(400, "ERR_BAD_REQUEST");
+    }
 }

@@ -128,7 +128,8 @@ async fn an_attempt_that_hangs_ends_with_its_clock() {
     for attempt in ["1", "2", "3"] {
         assert_eq!(post.endpoint.next().await.header("chathook-attempt"), attempt);
         if attempt != "3" {
-            post.server.advance(30);
+            // A little more than its 30 s: the sender's own clock, which is real, goes first.
+            post.server.advance(31);
             post.server.settled().await;
             post.server.advance(30);
         }
@@ -194,6 +195,26 @@ async fn a_410_switches_the_webhook_off_and_nothing_more_is_owed() {
     post.send("ben", "three").await;
     let three = post.next().await;
     assert_eq!((three.text(), three.number("chathook-sequence")), ("three", 2));
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_say_enabled_revives_no_webhook() {
+    let post = Post::new().await;
+    post.endpoint.answer([Answer::status(410)]);
+    post.send("ben", "one").await;
+    post.next().await;
+    assert!(post.webhook().await["switchedOff"].is_string());
+    for body in [json!({"name": "Renamed"}), json!({"enabled": null}), json!({"enabled": false})] {
+        post.change(body).await;
+        let webhook = post.webhook().await;
+        assert_eq!(webhook["enabled"], false);
+        assert!(webhook["switchedOff"].is_string(), "{webhook}");
+    }
+    post.server.advance(60);
+    post.is_idle().await;
+    post.change(json!({"enabled": true})).await;
+    assert!(post.webhook().await.get("switchedOff").is_none());
+    assert_eq!(post.next().await.text(), "one");
 }
 
 #[tokio::test]

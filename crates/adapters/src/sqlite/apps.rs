@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
 use chathook_domain::ids::{AppId, Time};
 use chathook_domain::refusal::{Code, Refusal};
-use chathook_engine::ports::store::{AppStore, StoreError, Stored};
+use chathook_engine::ports::store::{AppStore, Samples, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
-use super::{Sqlite, Writing, fault};
+use super::{Sqlite, Writing, fault, groups, users};
 use crate::vault::Vault;
 
 const COLUMNS: &str = "app.id, app.name, app.region, app.settings, app.created_at";
@@ -93,7 +93,7 @@ fn keys_of(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<ApiKey>> {
         .collect()
 }
 
-fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey]) -> Stored<()> {
+fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>) -> Stored<()> {
     w.db.execute(
         "INSERT INTO app (id, name, region, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![app.id.as_str(), app.name, app.region, app.settings.to_json().to_string(), app.created_at.ms],
@@ -112,6 +112,12 @@ fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey]) -> Stored<()> {
             ],
         )
         .map_err(fault)?;
+    }
+    if let Some(samples) = samples {
+        for user in &samples.users {
+            users::create(w, &app.id, user, None)?;
+        }
+        groups::create(w, &app.id, &samples.group, &samples.members)?;
     }
     Ok(())
 }
@@ -142,8 +148,8 @@ const CHILDREN: [(&str, &str, &str); 1] = [("webhook_trigger", "row FROM webhook
 
 #[async_trait]
 impl AppStore for Sqlite {
-    async fn create_app(&self, app: App, keys: Vec<ApiKey>) -> Stored<()> {
-        self.write(move |w| create(w, &app, &keys)).await
+    async fn create_app(&self, app: App, keys: Vec<ApiKey>, samples: Option<Samples>) -> Stored<()> {
+        self.write(move |w| create(w, &app, &keys, samples.as_ref())).await
     }
 
     async fn apps(&self) -> Stored<Vec<App>> {

@@ -130,7 +130,7 @@ fn present(w: &Writing<'_>, app: &AppId, guid: &Guid) -> Stored<Group> {
     find(w.db, w.vault, app, guid)?.ok_or_else(|| not_found(guid).into())
 }
 
-fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
+pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
     if find(w.db, w.vault, app, &group.guid)?.is_some() {
         let sentence = format!("The guid '{}' is taken.", group.guid);
         return Err(Refusal::new(Code::GuidAlreadyExists, sentence).into());
@@ -391,7 +391,17 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
+/// With its history: a group made again under this guid starts empty.
 fn delete(db: &Connection, app: &AppId, guid: &Guid) -> Stored<bool> {
+    for table in ["message", "record", "mark"] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE app = ?1 \
+             AND conversation IN (SELECT id FROM conversation WHERE app = ?1 AND guid = ?2)"
+        );
+        db.execute(&sql, [app.as_str(), guid.as_str()]).map_err(fault)?;
+    }
+    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
+        .map_err(fault)?;
     db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
         .map_err(fault)?;
     let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]);

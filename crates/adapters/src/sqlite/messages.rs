@@ -9,14 +9,14 @@ use chathook_domain::receipt::Mark;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
 use chathook_engine::ports::store::{
-    Asked, Committed, Marked, MessageFilter, MessageStore, Recorded, StoreError, Stored,
+    Asked, Committed, Marked, MessageFilter, MessageStore, READ_BYTES_MAX, RecordedPart, StoreError, Stored,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
 use super::record::{Counter, conversations_of_user};
-use super::{Sqlite, Writing, events, fault, groups, receipts, record, users};
+use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record, users};
 
 /// How long a `muid` stands for one message (design 4).
 const MUID_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -31,8 +31,8 @@ macro_rules! columns {
 #[async_trait]
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
-        let app = app.clone();
-        self.write(move |w| commit(w, &app, &accepted, origin)).await
+        let app = app.id.clone();
+        self.write(move |w| commit(w, &apps::present(w.db, &app)?, &accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -55,8 +55,9 @@ impl MessageStore for Sqlite {
         change: Change,
         origin: Origin,
     ) -> Stored<Committed> {
-        let app = app.clone();
-        self.write(move |w| change_message(w, &app, id, &change, origin)).await
+        let app = app.id.clone();
+        // Sockets know the settings of their log-in; what counts is the settings of now.
+        self.write(move |w| change_message(w, &apps::present(w.db, &app)?, id, &change, origin)).await
     }
 
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>> {
@@ -74,9 +75,21 @@ impl MessageStore for Sqlite {
         self.write(move |w| receipts::mark(w, &app, &mark, origin)).await
     }
 
-    async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<Vec<Recorded>> {
+    async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart> {
         let (app, uid) = (app.clone(), uid.clone());
         self.read(move |db, _| record::after(db, &app, &uid, cursor, limit)).await
+    }
+
+    async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool> {
+        let (app, uid, conversation) = (app.clone(), uid.clone(), conversation.clone());
+        self.read(move |db, _| {
+            db.prepare_cached(
+                "SELECT 1 FROM conversation WHERE app = ?1 AND id = ?2 AND (user_a = ?3 OR user_b = ?3)",
+            )
+            .and_then(|mut query| query.exists((app.as_str(), conversation.as_str(), uid.as_str())))
+            .map_err(fault)
+        })
+        .await
     }
 
     async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>> {
@@ -255,18 +268,21 @@ fn list(db: &Connection, app: &AppId, filter: &MessageFilter) -> rusqlite::Resul
     sql.push_str(" AND id > ?4 AND id < ?5");
     sql.push_str(if filter.after.is_some() { " ORDER BY id LIMIT ?6" } else { " ORDER BY id DESC LIMIT ?6" });
     let mut query = db.prepare_cached(&sql)?;
-    let rows = query.query_map(
-        (
-            app.as_str(),
-            filter.visible_to.as_ref().map(Uid::as_str),
-            filter.conversation.as_ref().map(Key::as_str),
-            filter.after.map_or(i64::MIN, |id| id.0),
-            filter.before.map_or(i64::MAX, |id| id.0),
-            filter.limit,
-        ),
-        message_from,
-    )?;
-    let mut messages = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut rows = query.query((
+        app.as_str(),
+        filter.visible_to.as_ref().map(Uid::as_str),
+        filter.conversation.as_ref().map(Key::as_str),
+        filter.after.map_or(i64::MIN, |id| id.0),
+        filter.before.map_or(i64::MAX, |id| id.0),
+        filter.limit,
+    ))?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while bytes <= READ_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        bytes += row.get_ref(7)?.as_str()?.len() + row.get_ref(9)?.as_str()?.len();
+        messages.push(message_from(row)?);
+    }
     if filter.after.is_none() {
         messages.reverse();
     }

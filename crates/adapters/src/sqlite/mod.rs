@@ -18,7 +18,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
 use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
@@ -35,6 +35,10 @@ const READERS_MAX: usize = 8;
 const STATEMENTS_KEPT: usize = 256;
 /// How long a connection waits for another that holds a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one read may take (design 10).
+const READ_TIME_MAX: Duration = Duration::from_secs(1);
+/// SQLite's steps between two looks at the time.
+const READ_STEPS: i32 = 1_000;
 
 /// Everything durable, in one directory that only one server may use at a time.
 pub struct Sqlite {
@@ -132,7 +136,8 @@ impl Sqlite {
         let turn = turn.map_err(|_| StoreError::Unavailable("the store is closing".to_owned()))?;
         let reading = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let db = readers.take().map_err(fault)?;
+            let mut db = readers.take().map_err(fault)?;
+            bound_in_time(&mut db).map_err(fault)?;
             let result = in_snapshot(&db, |db| job(db, &vault));
             readers.put_back(db);
             result
@@ -164,7 +169,8 @@ pub(crate) fn fault(error: rusqlite::Error) -> StoreError {
             | ErrorCode::DatabaseLocked
             | ErrorCode::SystemIoFailure
             | ErrorCode::ReadOnly
-            | ErrorCode::CannotOpen,
+            | ErrorCode::CannotOpen
+            | ErrorCode::OperationInterrupted,
         ) => StoreError::Unavailable(error.to_string()),
         Some(_) | None => StoreError::Fault(error.to_string()),
     }
@@ -200,6 +206,16 @@ impl Readers {
         self.turns.close();
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
+}
+
+/// Interrupts the read that begins now when its time is over.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "bounds real work of this thread, which no clock of a test moves"
+)]
+fn bound_in_time(db: &mut Connection) -> rusqlite::Result<()> {
+    let end = Instant::now() + READ_TIME_MAX;
+    db.progress_handler(READ_STEPS, Some(move || Instant::now() >= end))
 }
 
 /// All statements of one read see the same state.
@@ -244,4 +260,30 @@ fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     Ok(db)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+
+    impl Offers for Nowhere {
+        fn offer(&self, _: Vec<Owed>) {}
+    }
+
+    #[tokio::test]
+    async fn a_read_without_end_is_interrupted_and_the_next_one_works() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+        let store = store.expect("the store opens");
+        let endless =
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n";
+        let count = |sql: &'static str| {
+            store.read(move |db, _| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(fault))
+        };
+        let endless = tokio::time::timeout(Duration::from_secs(10), count(endless)).await;
+        assert!(matches!(endless, Ok(Err(StoreError::Unavailable(_)))), "not {endless:?}");
+        assert!(matches!(count("SELECT 1").await, Ok(1)));
+    }
 }

@@ -1,7 +1,7 @@
 //! The app's record of messages, actions and receipts, from which sockets catch up by cursor.
 
 use chathook_domain::ids::{AppId, Key, Uid};
-use chathook_engine::ports::store::{Recorded, Stored};
+use chathook_engine::ports::store::{READ_BYTES_MAX, Recorded, RecordedPart, Stored};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 
@@ -51,18 +51,27 @@ pub(super) fn after(
     uid: &Uid,
     cursor: i64,
     limit: i64,
-) -> Stored<Vec<Recorded>> {
+) -> Stored<RecordedPart> {
     let sql = concat!(
         "SELECT n, method, params FROM record WHERE app = ?1 AND conversation IN ",
         conversations_of_user!(),
         " AND n > ?3 ORDER BY n LIMIT ?4"
     );
-    let mut query = db.prepare_cached(sql).map_err(fault)?;
-    let rows = query.query_map((app.as_str(), uid.as_str(), cursor, limit), |row| {
-        let params = super::messages::json(row, 2)?;
-        Ok(Recorded { cursor: row.get(0)?, method: row.get(1)?, params })
-    });
-    rows.and_then(Iterator::collect).map_err(fault)
+    let read = || {
+        let mut query = db.prepare_cached(sql)?;
+        let mut rows = query.query((app.as_str(), uid.as_str(), cursor, limit))?;
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            bytes += row.get_ref(2)?.as_str()?.len();
+            if bytes > READ_BYTES_MAX && !lines.is_empty() {
+                return Ok(RecordedPart { lines, is_cut: true });
+            }
+            let params = super::messages::json(row, 2)?;
+            lines.push(Recorded { cursor: row.get(0)?, method: row.get(1)?, params });
+        }
+        Ok(RecordedPart { lines, is_cut: false })
+    };
+    read().map_err(fault)
 }
 
 /// What an app counts.

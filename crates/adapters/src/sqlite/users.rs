@@ -108,7 +108,7 @@ pub(crate) fn offset(page: PageRequest) -> i64 {
     (page.page.max(1) - 1).saturating_mul(page.per_page)
 }
 
-fn create(w: &Writing<'_>, app: &AppId, user: &User, token: Option<&AuthToken>) -> Stored<()> {
+pub(super) fn create(w: &Writing<'_>, app: &AppId, user: &User, token: Option<&AuthToken>) -> Stored<()> {
     if find(w.db, app, &user.uid)?.is_some() {
         let sentence = format!("The uid '{}' is taken.", user.uid);
         return Err(Refusal::new(Code::UidAlreadyExists, sentence).into());

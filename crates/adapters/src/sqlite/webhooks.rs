@@ -7,7 +7,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{
     Config, Credentials, EndpointUrl, OnFailure, SigningSecret, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
 };
-use chathook_engine::ports::store::{StoreError, Stored, WebhookStore};
+use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, WebhookStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Sqlite, Writing, fault};
@@ -198,12 +198,19 @@ fn sealed_password(vault: &Vault, app: &AppId, id: &WebhookId, config: &Config) 
     Some(vault.seal(&password_record(app, id), credentials.password.as_bytes()))
 }
 
-fn set_config(w: &Writing<'_>, app: &AppId, id: &WebhookId, config: &Config, at: Time) -> Stored<Webhook> {
+fn set_config(
+    w: &Writing<'_>,
+    app: &AppId,
+    id: &WebhookId,
+    config: &Config,
+    switched_off: SwitchedOff,
+    at: Time,
+) -> Stored<Webhook> {
     let row = present(w, app, id)?.row;
     w.db.execute(
         "UPDATE webhook SET name = ?2, url = ?3, use_basic_auth = ?4, username = ?5, password = ?6, enabled = ?7, \
          retry_on_failure = ?8, on_failure = ?9, timeout_ms = ?10, updated_at = ?11, \
-         switched_off = CASE WHEN ?7 THEN NULL ELSE switched_off END WHERE row = ?1",
+         switched_off = CASE WHEN ?12 THEN NULL ELSE switched_off END WHERE row = ?1",
         params![
             row,
             config.name,
@@ -215,7 +222,8 @@ fn set_config(w: &Writing<'_>, app: &AppId, id: &WebhookId, config: &Config, at:
             config.retry_on_failure,
             config.on_failure.as_str(),
             config.timeout_ms,
-            at.ms
+            at.ms,
+            switched_off == SwitchedOff::Clear
         ],
     )
     .map_err(fault)?;
@@ -277,9 +285,16 @@ impl WebhookStore for Sqlite {
         self.read(move |db, vault| find(db, vault, &app, &id)).await
     }
 
-    async fn set_config(&self, app: &AppId, id: &WebhookId, config: Config, at: Time) -> Stored<Webhook> {
+    async fn set_config(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        config: Config,
+        switched_off: SwitchedOff,
+        at: Time,
+    ) -> Stored<Webhook> {
         let (app, id) = (app.clone(), id.clone());
-        self.write(move |w| set_config(w, &app, &id, &config, at)).await
+        self.write(move |w| set_config(w, &app, &id, &config, switched_off, at)).await
     }
 
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool> {

@@ -48,6 +48,17 @@ pub trait Offers: Send + Sync + 'static {
     fn offer(&self, owed: Vec<Owed>);
 }
 
+/// Bytes of JSON text after which one read of messages, or of the record, stops.
+pub const READ_BYTES_MAX: usize = 8 << 20;
+
+/// What a new app starts with, where its owner asks for it.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    pub users: Vec<User>,
+    pub group: Group,
+    pub members: Vec<Member>,
+}
+
 /// One page of a list that is numbered by pages (spec 4.2).
 #[derive(Debug, Clone)]
 pub struct Page<T> {
@@ -97,6 +108,14 @@ pub struct Recorded {
     /// The JSON-RPC method.
     pub method: String,
     pub params: Value,
+}
+
+/// The first lines of the record after a cursor.
+#[derive(Debug, Clone)]
+pub struct RecordedPart {
+    pub lines: Vec<Recorded>,
+    /// More follow, which would not have fitted in `READ_BYTES_MAX`.
+    pub is_cut: bool,
 }
 
 /// A settled attempt on its way to the store.
@@ -174,7 +193,8 @@ pub enum Ending {
 
 #[async_trait]
 pub trait AppStore: Send + Sync {
-    async fn create_app(&self, app: App, keys: Vec<ApiKey>) -> Stored<()>;
+    /// All of it or nothing.
+    async fn create_app(&self, app: App, keys: Vec<ApiKey>, samples: Option<Samples>) -> Stored<()>;
     async fn apps(&self) -> Stored<Vec<App>>;
     async fn app(&self, id: &AppId) -> Stored<Option<App>>;
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
@@ -271,10 +291,13 @@ pub trait MessageStore: Send + Sync {
     ) -> Stored<Committed>;
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>>;
     /// In ascending order of id. With `after`, the oldest after it; otherwise the newest (before `before`).
+    /// Fewer than the limit where they hold more than `READ_BYTES_MAX`.
     async fn messages(&self, app: &AppId, filter: MessageFilter) -> Stored<Vec<Message>>;
     async fn mark(&self, app: &App, mark: Mark, origin: Origin) -> Stored<Marked>;
     /// What a user's sockets may have missed after a cursor, at most `limit`.
-    async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<Vec<Recorded>>;
+    async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart>;
+    /// Whether a user is one of the two of a 1:1 conversation.
+    async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool>;
     /// Uids of a conversation as seen by `me`.
     async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>>;
     async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()>;
@@ -302,6 +325,13 @@ pub trait ConnectionStore: Send + Sync {
     async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>>;
 }
 
+/// What a change of its configuration does to the mark that a 410 left on a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchedOff {
+    Keep,
+    Clear,
+}
+
 #[async_trait]
 pub trait WebhookStore: Send + Sync {
     /// Refused where the id is taken (`BadRequest`) or 25 exist (`WebhookLimit`).
@@ -315,7 +345,14 @@ pub trait WebhookStore: Send + Sync {
     /// In the order in which they were created.
     async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>>;
     async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>>;
-    async fn set_config(&self, app: &AppId, id: &WebhookId, config: Config, at: Time) -> Stored<Webhook>;
+    async fn set_config(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        config: Config,
+        switched_off: SwitchedOff,
+        at: Time,
+    ) -> Stored<Webhook>;
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;

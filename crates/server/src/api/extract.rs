@@ -1,5 +1,7 @@
 //! Reads what a request carries, within bounds; whatever is wrong with it is the caller's refusal.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -15,6 +17,8 @@ use super::error::ApiError;
 
 /// Largest request body (design 8).
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// A body is whole within this time, however its bytes drip.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A JSON body that must be there.
 pub struct JsonBody(pub Value);
@@ -127,7 +131,10 @@ async fn read_body(request: Request) -> Result<Vec<u8>, Refusal> {
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > BODY_BYTES_MAX as u64) {
         return Err(too_large());
     }
-    gather(request.into_body()).await
+    match tokio::time::timeout(BODY_TIMEOUT, gather(request.into_body())).await {
+        Ok(gathered) => gathered,
+        Err(_) => Err(bad(format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs()))),
+    }
 }
 
 async fn gather(body: Body) -> Result<Vec<u8>, Refusal> {
@@ -177,6 +184,17 @@ mod tests {
     fn deep_nesting_is_refused() {
         let deep = format!("{}{}", "{\"a\":[".repeat(40), "]}".repeat(40));
         assert!(parse_json(deep.as_bytes()).unwrap_err().message.contains("levels"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_refused() {
+        let drips = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::convert::Infallible>(" "), ()))
+        });
+        let refusal = read_body(Request::new(Body::from_stream(drips))).await.unwrap_err();
+        assert_eq!(refusal.code, Code::BadRequest);
+        assert_eq!(refusal.message, "The body did not arrive within 30 s.");
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use super::Api;
 use super::auth::{Actor, FullKey};
 use super::error::to_json;
 use super::extract::{Ids, JsonBody, Params};
-use super::lists::{Answer, data, done, page_of_store, page_request};
+use super::lists::{Answer, data, done, page_of_store, page_request, search_key};
 
 pub async fn create_group(
     State(api): State<Arc<Api>>,
@@ -28,7 +28,7 @@ pub async fn create_group(
 
 pub async fn list_groups(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
     let request = page_request(&params)?;
-    let page = api.engine.groups(&actor.caller, params.text("searchKey"), request).await?;
+    let page = api.engine.groups(&actor.caller, search_key(&params)?, request).await?;
     Ok(page_of_store(&page, request, Group::to_json))
 }
 

@@ -15,6 +15,7 @@ pub type Answer = Result<Json<Value>, ApiError>;
 
 const PER_PAGE_DEFAULT: i64 = 100;
 const PER_PAGE_MAX: i64 = 1_000;
+const SEARCH_CHARS_MAX: usize = 100;
 const PAGE_MAX: i64 = 1_000_000_000;
 
 pub fn data(value: Value) -> Json<Value> {
@@ -31,6 +32,16 @@ pub fn page_request(params: &Params) -> Result<PageRequest, Refusal> {
     let page = params.number("page", 0, PAGE_MAX)?.unwrap_or(1).max(1);
     let per_page = params.number("perPage", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT);
     Ok(PageRequest { page, per_page })
+}
+
+/// What a list is searched for.
+pub fn search_key(params: &Params) -> Result<Option<&str>, Refusal> {
+    let search = params.text("searchKey");
+    if search.is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
+        let complaint = format!("must have at most {SEARCH_CHARS_MAX} characters");
+        return Err(Refusal::field(Code::BadRequest, "searchKey", &complaint));
+    }
+    Ok(search)
 }
 
 pub fn paged(items: Vec<Value>, total: i64, request: PageRequest) -> Json<Value> {

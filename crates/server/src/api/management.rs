@@ -1,7 +1,7 @@
 //! Management credentials: compared in constant time, and not to be guessed at leisure (design 7).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -17,7 +17,7 @@ use super::extract::header_text;
 
 const FAILURES_MAX: u32 = 10;
 const WINDOW_MS: i64 = 60_000;
-/// Addresses remembered at once; beyond it those whose minute is over are forgotten.
+/// Addresses remembered at once; beyond it those whose minute is over are forgotten, else the oldest.
 const ADDRESSES_MAX: usize = 10_000;
 
 /// The pair that opens the management API.
@@ -58,21 +58,35 @@ impl Failures {
     /// Milliseconds for which this address is still kept out.
     fn wait_ms(&self, address: IpAddr, tick: i64) -> Option<i64> {
         let by_address = self.by_address.lock().expect("no one panics while holding this lock");
-        let minute = by_address.get(&address)?;
+        let minute = by_address.get(&household(address))?;
         let left = minute.began + WINDOW_MS - tick;
         (minute.failures >= FAILURES_MAX && left > 0).then_some(left)
     }
 
     fn count(&self, address: IpAddr, tick: i64) {
         let mut by_address = self.by_address.lock().expect("no one panics while holding this lock");
-        if by_address.len() >= ADDRESSES_MAX {
+        let address = household(address);
+        if by_address.len() >= ADDRESSES_MAX && !by_address.contains_key(&address) {
             by_address.retain(|_, minute| minute.began + WINDOW_MS > tick);
+            if by_address.len() >= ADDRESSES_MAX {
+                let oldest = by_address.iter().min_by_key(|(_, minute)| minute.began);
+                let oldest = oldest.map(|(address, _)| *address);
+                oldest.and_then(|address| by_address.remove(&address));
+            }
         }
         let minute = by_address.entry(address).or_insert(Minute { began: tick, failures: 0 });
         if minute.began + WINDOW_MS <= tick {
             *minute = Minute { began: tick, failures: 0 };
         }
         minute.failures += 1;
+    }
+}
+
+/// Whom an address stands for: with IPv6 one client has a whole /64 to choose from.
+fn household(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
     }
 }
 
@@ -138,6 +152,31 @@ mod tests {
         assert_eq!(failures.wait_ms(ADDRESS, 60_000), None);
         failures.count(ADDRESS, 60_000);
         assert_eq!(failures.wait_ms(ADDRESS, 60_001), None);
+    }
+
+    #[test]
+    fn the_addresses_of_a_64_count_as_one() {
+        let failures = Failures::default();
+        let address =
+            |subnet: u16, host: u16| IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, host, 0, 0, host));
+        for host in 0..10 {
+            failures.count(address(1, host), 0);
+        }
+        assert_eq!(failures.wait_ms(address(1, 99), 0), Some(WINDOW_MS));
+        assert_eq!(failures.wait_ms(address(2, 0), 0), None);
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_minute_is_forgotten() {
+        let failures = Failures::default();
+        let address = |n: usize| IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(n).expect("a small number")));
+        for n in 0..ADDRESSES_MAX + 5 {
+            failures.count(address(n), i64::try_from(n).expect("a small number"));
+        }
+        let by_address = failures.by_address.lock().expect("no one panicked");
+        assert_eq!(by_address.len(), ADDRESSES_MAX);
+        assert!(!by_address.contains_key(&address(4)));
+        assert!(by_address.contains_key(&address(5)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/metrics`: counters in the Prometheus text format, for who holds the management credentials.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -8,12 +9,16 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::sync::watch;
 
 use super::Api;
 use super::management::peer;
 
 /// Upper bounds of the buckets of durations, in seconds.
 const SECONDS: [f64; 10] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+
+/// How often what was recorded is folded into its buckets, so that it does not pile up unread.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The recorder of the process; several servers in one process share it.
 fn recorder() -> &'static PrometheusHandle {
@@ -28,8 +33,14 @@ fn recorder() -> &'static PrometheusHandle {
 /// Begins to record. Called once a server is built, so that nothing is counted in vain before.
 pub fn begin() {
     describe();
-    let handle = recorder();
-    handle.run_upkeep();
+    recorder().run_upkeep();
+}
+
+/// Keeps the recorder small until the stop, whether or not anyone reads the metrics.
+pub async fn keep_up(mut stopped: watch::Receiver<bool>) {
+    while tokio::time::timeout(UPKEEP, stopped.wait_for(|stop| *stop)).await.is_err() {
+        recorder().run_upkeep();
+    }
 }
 
 fn describe() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Api;
 use super::auth::{Actor, AnyKey, FullKey};
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, person};
-use super::lists::{Answer, data, done, page_of, page_of_store, page_request};
+use super::lists::{Answer, data, done, page_of, page_of_store, page_request, search_key};
 
 /// Users that one call may activate or deactivate.
 const UIDS_PER_CALL_MAX: usize = 100;
@@ -33,7 +33,7 @@ pub async fn create_user(
 
 pub async fn list_users(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
     let request = page_request(&params)?;
-    let page = api.engine.users(&actor.caller.app.id, params.text("searchKey"), request).await?;
+    let page = api.engine.users(&actor.caller.app.id, search_key(&params)?, request).await?;
     Ok(page_of_store(&page, request, |user| user.to_json(actor.view)))
 }
 

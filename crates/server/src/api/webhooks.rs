@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::error::ApiError;
 use super::extract::{Ids, JsonBody, Params, app_id};
-use super::lists::{Answer, data, done, page_of, page_request};
+use super::lists::{Answer, data, done, page_of, page_request, search_key};
 
 /// Webhooks of version 1 are the legacy ones, which are all there is.
 pub async fn require_version(request: Request, next: Next) -> Response {
@@ -46,7 +46,7 @@ pub async fn create_webhook(
 pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, params: Params) -> Answer {
     let request = page_request(&params)?;
     let mut webhooks = api.engine.webhooks(&app_id(&app)?).await?;
-    if let Some(search) = params.text("searchKey") {
+    if let Some(search) = search_key(&params)? {
         let search = search.to_lowercase();
         webhooks.retain(|webhook| webhook.config.name.to_lowercase().contains(&search));
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::feed;
 use super::inbox::{Inbox, Mode};
+use crate::doors::Stopped;
 
 /// Scripts and styles from here only. The sockets are named because older browsers do not count
 /// `ws:` as `'self'`.
@@ -167,8 +168,11 @@ async fn login_user(
     }
 }
 
-async fn list_webhooks(State(state): State<DevState>) -> impl IntoResponse {
-    feed::webhooks(&state.inbox)
+async fn list_webhooks(
+    State(state): State<DevState>,
+    Extension(stopped): Extension<Stopped>,
+) -> impl IntoResponse {
+    feed::webhooks(&state.inbox, stopped)
 }
 
 #[derive(Serialize, Deserialize)]

@@ -12,13 +12,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use chathook_adapters::local_bus::LocalBus;
+use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::engine::Engine;
 use futures_util::StreamExt;
+
+use crate::api::ApiError;
 
 /// Largest frame and message from a client (design 8).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
@@ -41,8 +45,12 @@ pub fn router(sockets: Arc<Sockets>) -> Router {
 async fn open(
     State(sockets): State<Arc<Sockets>>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let Ok(upgrade) = upgrade else {
+        let sentence = "This path is a WebSocket: open it with an upgrade of version 13.";
+        return ApiError::from(Refusal::new(Code::BadRequest, sentence)).into_response();
+    };
     let origin = foreign_origin(&headers);
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
