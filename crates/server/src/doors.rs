@@ -29,8 +29,10 @@ const HANDLES_KEPT: usize = 512;
 /// streams send signs of life well within it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's head is whole this long after its connection began to wait for it, or the connection ends.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's head is whole this long after its connection began to wait for it, or the connection
+/// ends. This is the time between two requests of a kept connection as well, so it is a minute, as
+/// callers' pools expect.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many connections the process may take, from its file-handle limit.
 #[must_use]
