@@ -425,3 +425,21 @@ async fn the_file_of_a_newer_version_stops_the_start() {
     drop(db);
     assert!(matches!(open(dir.path(), &offered), Err(OpenError::Schema(_))));
 }
+
+#[tokio::test]
+async fn a_locked_database_refuses_writes_and_recovers_by_itself() {
+    let house = house().await;
+    let other = rusqlite::Connection::open(house.dir.path().join("chathook.db")).expect("a second hand");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock is taken");
+    let refused = house
+        .store
+        .commit_message(&house.app, accepted("alice", "bob", "locked out", None), Origin::Rest)
+        .await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    other.execute_batch("ROLLBACK").expect("the lock is given back");
+    let stored =
+        house.store.commit_message(&house.app, accepted("alice", "bob", "let in", None), Origin::Rest).await;
+    assert_eq!(stored.expect("stored").message.data["text"], "let in");
+    let texts: Vec<_> = house.offered.all().iter().map(|owed| owed.body.contains("locked out")).collect();
+    assert_eq!(texts, [false], "what was refused is owed to nobody");
+}
