@@ -16,6 +16,7 @@ pub mod message;
 pub mod outcome;
 pub mod receipt;
 pub mod refusal;
+pub mod retention;
 pub mod retry;
 pub mod signature;
 pub mod trigger;
