@@ -8,6 +8,7 @@ use chathook_domain::user::{Profile, User};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::Samples;
+use crate::ports::upkeep::Doomed;
 
 /// The users that a new app starts with.
 pub const SAMPLE_USERS: [(&str, &str); 5] =
@@ -37,6 +38,7 @@ impl Engine {
             settings: Settings::default(),
             created_at: now,
         };
+        self.finish_removal(Doomed::App(app.id.clone())).await?;
         let samples = draft.with_sample_data.then(|| samples(now));
         self.store.create_app(app.clone(), keys.clone(), samples).await.map_err(refuse)?;
         Ok((app, keys))
@@ -52,7 +54,7 @@ impl Engine {
 
     /// Deletes an app with everything in it.
     pub async fn delete_app(&self, id: &AppId) -> Result<(), Refusal> {
-        if self.store.delete_app(id).await.map_err(refuse)? {
+        if self.store.delete_app(id, self.clock.now()).await.map_err(refuse)? {
             Ok(())
         } else {
             Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))

@@ -17,5 +17,6 @@ pub mod ports;
 pub mod receipts;
 pub mod send_message;
 mod settlements;
+pub mod upkeep;
 pub mod users;
 pub mod webhooks;

@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::SwitchedOff;
+use crate::ports::upkeep::Doomed;
 
 impl Engine {
     /// Makes a webhook with a fresh signing secret, which the answer alone shows.
     pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.app(app).await?;
         self.judge_url(&draft.config.url)?;
+        self.finish_removal(Doomed::Webhook(app.clone(), draft.id.clone())).await?;
         let mut secret = self.dice.bits().to_be_bytes().to_vec();
         secret.extend(self.dice.bits().to_be_bytes());
         self.store.create_webhook(app, draft, secret, self.clock.now()).await.map_err(refuse)

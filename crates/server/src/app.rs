@@ -18,6 +18,7 @@ use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
 use chathook_engine::lines::Lines;
 use chathook_engine::ports::clock::{Clock, Dice};
+use chathook_engine::upkeep::Upkeep;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -141,6 +142,7 @@ impl Built {
             self.serve(door, api::with_fallbacks(router));
         }
         self.tasks.push(tokio::spawn(sweep(self.engine.clone(), self.stop.subscribe())));
+        self.tasks.push(tokio::spawn(Upkeep::new(self.engine.clone()).run(self.stop.subscribe())));
         self.api.is_ready.store(true, Ordering::SeqCst);
         Ok(Running {
             engine: self.engine,

@@ -19,6 +19,8 @@ pub enum Command {
     Dev(DevFlags),
     /// The server, on an embedded store
     Serve(ServeFlags),
+    /// A copy of the database, while the server runs or not
+    Backup(BackupFlags),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +65,18 @@ pub struct ServeFlags {
     /// How to write the log [default: text on a terminal, else json]
     #[arg(long, env = "CHATHOOK_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct BackupFlags {
+    /// The file to make; it must not exist
+    pub file: PathBuf,
+    /// Where the server keeps the database [default: ./chathook-data]
+    #[arg(long, env = "CHATHOOK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The configuration file [default: chathook.toml if there is one]
+    #[arg(long, env = "CHATHOOK_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -122,7 +136,7 @@ impl Config {
         Ok(Self {
             listen: address("listen", &listen)?,
             admin_listen: admin_listen.map(|text| address("admin_listen", &text)).transpose()?,
-            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./chathook-data")),
+            data_dir: data_dir(flags.data_dir, file.data_dir),
             tls,
             allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
             allow_http_endpoints: flags.allow_http_endpoints.or(file.allow_http_endpoints).unwrap_or(false),
@@ -130,6 +144,25 @@ impl Config {
             log_format: flags.log_format.or(file.log_format),
         })
     }
+}
+
+/// What `backup` runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupConfig {
+    pub data_dir: PathBuf,
+    pub file: PathBuf,
+}
+
+impl BackupConfig {
+    /// The data directory is that of `serve`, found in the same order.
+    pub fn merge(flags: BackupFlags) -> Result<Self, String> {
+        let file = read_file(flags.config.as_deref())?;
+        Ok(Self { data_dir: data_dir(flags.data_dir, file.data_dir), file: flags.file })
+    }
+}
+
+fn data_dir(flag: Option<PathBuf>, file: Option<PathBuf>) -> PathBuf {
+    flag.or(file).unwrap_or_else(|| PathBuf::from("./chathook-data"))
 }
 
 fn address(setting: &str, text: &str) -> Result<SocketAddr, String> {

@@ -8,10 +8,12 @@ use chathook_domain::message::{Category, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
 use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, StoreError, Stored};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
-use super::{Sqlite, Writing, apps, fault, messages, users};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, apps, fault, messages, removals, users};
 use crate::vault::Vault;
 
 /// The JSON-RPC method that tells of a membership.
@@ -135,6 +137,8 @@ pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Mem
         let sentence = format!("The guid '{}' is taken.", group.guid);
         return Err(Refusal::new(Code::GuidAlreadyExists, sentence).into());
     }
+    // One made again under this guid starts empty.
+    removals::finish(w.db, &Doomed::Group(app.clone(), group.guid.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO grp (app, guid, name, kind, owner, created_at, updated_at) VALUES (?1, ?2, '', '', '', ?3, ?4)",
         params![app.as_str(), group.guid.as_str(), group.created_at.ms, group.updated_at.map(|at| at.ms)],
@@ -391,21 +395,18 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
-/// With its history: a group made again under this guid starts empty.
-fn delete(db: &Connection, app: &AppId, guid: &Guid) -> Stored<bool> {
-    for table in ["message", "record", "mark"] {
-        let sql = format!(
-            "DELETE FROM {table} WHERE app = ?1 \
-             AND conversation IN (SELECT id FROM conversation WHERE app = ?1 AND guid = ?2)"
-        );
-        db.execute(&sql, [app.as_str(), guid.as_str()]).map_err(fault)?;
+/// With its history, which goes piece by piece where it is long.
+fn delete(db: &Connection, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
+    let names = [app.as_str(), guid.as_str()];
+    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    // Members may post, so that none is left to do so.
+    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
+    if deleted {
+        let doomed = Doomed::Group(app.clone(), guid.clone());
+        removals::begin(db, doomed, at, ROWS_MAX).map_err(fault)?;
     }
-    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]);
-    Ok(deleted.map_err(fault)? > 0)
+    Ok(deleted)
 }
 
 #[async_trait]
@@ -443,9 +444,9 @@ impl GroupStore for Sqlite {
         self.write(move |w| set_about(w, &app, &guid, &about, owner, at)).await
     }
 
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool> {
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| delete(w.db, &app, &guid)).await
+        self.write(move |w| delete(w.db, &app, &guid, at)).await
     }
 
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {

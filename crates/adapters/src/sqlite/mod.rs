@@ -3,8 +3,10 @@
 //! One file per noun; this one opens the database and hands out work to the writer and the readers.
 
 mod apps;
+pub mod backup;
 mod connections;
 mod deliveries;
+mod endings;
 mod events;
 mod groups;
 mod messages;
@@ -12,7 +14,10 @@ mod migrations;
 mod notices;
 mod receipts;
 mod record;
+mod removals;
+mod retention;
 mod settlements;
+mod upkeep;
 mod users;
 mod webhooks;
 mod writer;
@@ -102,6 +107,8 @@ pub(crate) struct Writing<'a> {
     pub owed: Vec<Owed>,
     /// Rows of webhooks that the job switched off, told of after the commit.
     pub changed: Vec<i64>,
+    /// Pages written beside those of changed rows, about.
+    pub pages: u64,
 }
 
 impl Sqlite {

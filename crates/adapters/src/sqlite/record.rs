@@ -58,6 +58,9 @@ pub(super) fn after(
         " AND n > ?3 ORDER BY n LIMIT ?4"
     );
     let read = || {
+        if is_forgotten(db, app, cursor)? {
+            return Ok(RecordedPart { lines: Vec::new(), is_cut: true });
+        }
         let mut query = db.prepare_cached(sql)?;
         let mut rows = query.query((app.as_str(), uid.as_str(), cursor, limit))?;
         let (mut lines, mut bytes) = (Vec::new(), 0);
@@ -72,6 +75,12 @@ pub(super) fn after(
         Ok(RecordedPart { lines, is_cut: false })
     };
     read().map_err(fault)
+}
+
+/// Whether lines after this cursor have gone because they were old.
+fn is_forgotten(db: &Connection, app: &AppId, cursor: i64) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM counter WHERE app = ?1 AND forgotten > ?2")?
+        .exists((app.as_str(), cursor))
 }
 
 /// What an app counts.

@@ -50,7 +50,7 @@ impl Writer {
         let beside = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || make_checkpoints(&checkpoints, &is_due))?;
-        let work = Work { db, vault, offers, health: Arc::clone(&health), due, changes_seen: 0 };
+        let work = Work { db, vault, offers, health: Arc::clone(&health), due, changes_seen: 0, pages: 0 };
         let writing =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
         // Joined in this order: the checkpoint thread ends when the writer has.
@@ -155,6 +155,7 @@ impl Job for Probe {
 struct News {
     owed: Vec<Owed>,
     changed: Vec<i64>,
+    pages: u64,
 }
 
 struct Work {
@@ -164,6 +165,8 @@ struct Work {
     health: Arc<Health>,
     due: std_mpsc::SyncSender<()>,
     changes_seen: u64,
+    /// Pages written beside those of changed rows.
+    pages: u64,
 }
 
 impl Work {
@@ -183,9 +186,10 @@ impl Work {
         match self.commit(&mut batch) {
             Ok(news) => {
                 self.health.last_write_failed.store(false, Ordering::Release);
+                let pages = news.pages;
                 self.tell(news);
                 batch.into_iter().for_each(|job| job.end(None));
-                self.call_for_checkpoint();
+                self.call_for_checkpoint(pages);
             }
             Err(failure) => {
                 self.health.last_write_failed.store(true, Ordering::Release);
@@ -216,6 +220,7 @@ impl Work {
                 Ok(news) => {
                     all.owed.extend(news.owed);
                     all.changed.extend(news.changed);
+                    all.pages += news.pages;
                 }
                 Err(error) => return Err(self.undo(error)),
             }
@@ -234,9 +239,10 @@ impl Work {
     /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
     fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
         self.db.execute_batch("SAVEPOINT job")?;
-        let mut writing = Writing { db: &self.db, vault: &self.vault, owed: Vec::new(), changed: Vec::new() };
+        let mut writing =
+            Writing { db: &self.db, vault: &self.vault, owed: Vec::new(), changed: Vec::new(), pages: 0 };
         let is_kept = job.run(&mut writing);
-        let news = News { owed: writing.owed, changed: writing.changed };
+        let news = News { owed: writing.owed, changed: writing.changed, pages: writing.pages };
         if self.db.is_autocommit() {
             return Ok(News::default());
         }
@@ -259,8 +265,9 @@ impl Work {
         fault(error)
     }
 
-    fn call_for_checkpoint(&mut self) {
-        let changes = self.db.total_changes();
+    fn call_for_checkpoint(&mut self, pages: u64) {
+        self.pages += pages;
+        let changes = self.db.total_changes().wrapping_add(self.pages);
         if changes.wrapping_sub(self.changes_seen) >= CHECKPOINT_CHANGES {
             self.changes_seen = changes;
             // When one is called for already, that one will do.

@@ -4,3 +4,4 @@ pub mod bus;
 pub mod clock;
 pub mod endpoints;
 pub mod store;
+pub mod upkeep;

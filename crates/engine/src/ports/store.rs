@@ -24,6 +24,7 @@ use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
 use crate::ports::endpoints::Phases;
+use crate::ports::upkeep::UpkeepStore;
 
 /// Why the store did not do as asked.
 #[derive(Debug)]
@@ -273,7 +274,8 @@ pub trait AppStore: Send + Sync {
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
     /// The app and scope of a key, found by its keyed hash.
     async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>>;
-    async fn delete_app(&self, id: &AppId) -> Stored<bool>;
+    /// From now on nobody finds it; its rows go piece by piece.
+    async fn delete_app(&self, id: &AppId, at: Time) -> Stored<bool>;
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()>;
 }
 
@@ -318,7 +320,8 @@ pub trait GroupStore: Send + Sync {
         owner: Option<Uid>,
         at: Time,
     ) -> Stored<Group>;
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool>;
+    /// With its history, which goes piece by piece.
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool>;
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>>;
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>>;
     /// Per uid: added, or why not. With each addition an action message of `by` in the conversation.
@@ -426,7 +429,7 @@ pub trait WebhookStore: Send + Sync {
         switched_off: SwitchedOff,
         at: Time,
     ) -> Stored<Webhook>;
-    /// What waits is cancelled.
+    /// What waits is cancelled, piece by piece.
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
@@ -475,6 +478,7 @@ pub trait Store:
     + ConnectionStore
     + WebhookStore
     + DeliveryStore
+    + UpkeepStore
     + Send
     + Sync
     + 'static
