@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chathook_domain::delivery::{Owed, Settlement, decide};
 use chathook_domain::event::body_for;
 use chathook_domain::ids::{AppId, Time};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::ask::headers;
 use crate::engine::Engine;
 use crate::lines::{Lines, Rest};
-use crate::ports::endpoints::{Exchange, Phases, Post};
+use crate::ports::endpoints::{Destination, Exchange, Phases, Post};
 use crate::ports::store::{Settled, StoreError, Stored};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
@@ -219,14 +220,14 @@ impl Dispatcher {
         let body = body_for(&owed.body, &webhook.id);
         let at_s = self.engine.clock.now().seconds();
         let mut headers = headers(webhook, &owed.event_id, at_s, &body);
-        headers.push(("chathook-attempt", (owed.attempts + 1).to_string()));
-        headers.push(("chathook-sequence", owed.sequence.to_string()));
-        headers.push(("chathook-settled", settled_up_to.to_string()));
-        headers.push(("chathook-key", owed.key.to_string()));
+        headers.push(("chathook-attempt", (owed.attempts + 1).to_string().into()));
+        headers.push(("chathook-sequence", owed.sequence.to_string().into()));
+        headers.push(("chathook-settled", settled_up_to.to_string().into()));
+        headers.push(("chathook-key", owed.key.to_string().into()));
         Post {
-            url: webhook.config.url.clone(),
+            to: Destination::of(webhook.config.url.clone()),
             headers,
-            body: Arc::from(body),
+            body: Bytes::from(body),
             connect_timeout: CONNECT_TIMEOUT,
             timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
             answer_bytes_max: ANSWER_BYTES_MAX,
@@ -252,7 +253,7 @@ impl Dispatcher {
             attempt: made,
             outcome: exchange.outcome,
             phases: exchange.phases,
-            address: exchange.address,
+            address: exchange.address.map(|address| address.to_string()),
             settlement,
             started_at,
             start: self.engine.start.clone(),
