@@ -207,9 +207,9 @@ fn request_of(post: &Post) -> Result<Request<Full<Bytes>>, Failure> {
     *request.uri_mut() = Uri::from(target.map_err(|_| Failure::Internal)?);
     let headers = request.headers_mut();
     // The last place is for hyper's `content-length`.
-    headers.reserve(post.headers.len() + 2);
+    headers.reserve(post.headers.lines().len() + 2);
     headers.insert(HOST, host.map_err(|_| Failure::Internal)?);
-    for (name, value) in &post.headers {
+    for (name, value) in post.headers.lines() {
         let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| Failure::Internal)?;
         headers.insert(HeaderName::from_static(name), value);
     }

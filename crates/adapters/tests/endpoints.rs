@@ -13,7 +13,7 @@ use chathook_adapters::resolver::{Resolved, Resolver};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_domain::webhook::EndpointUrl;
-use chathook_engine::ports::endpoints::{Destination, Endpoints, Exchange, Post};
+use chathook_engine::ports::endpoints::{Destination, Endpoints, Exchange, Headers, Post};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -567,9 +567,12 @@ fn endpoint_url(url: &str) -> Option<EndpointUrl> {
 }
 
 fn post(url: &str) -> Post {
+    let mut headers = Headers::new();
+    headers.share("content-type", "application/json".into());
+    headers.write("webhook-id", "msg_1");
     Post {
         to: Destination::of(endpoint_url(url).expect("the test wrote a URL")),
-        headers: vec![("content-type", "application/json".into()), ("webhook-id", "msg_1".into())],
+        headers,
         body: "{\"a\":1}".into(),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),

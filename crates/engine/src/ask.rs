@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
-use crate::ports::endpoints::{Destination, Post};
+use crate::ports::endpoints::{Destination, Headers, Post};
 use crate::ports::store::Asked;
 
 /// The bounds on calls in flight, one per webhook row.
@@ -158,18 +158,17 @@ const USER_AGENT: &str = concat!("chathook/", env!("CARGO_PKG_VERSION"));
 
 /// The headers that every webhook request carries: what it is and who sends it, Basic auth where
 /// set, and Standard Webhooks' three.
-pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Vec<(&'static str, Bytes)> {
-    let mut headers = vec![
-        ("content-type", Bytes::from_static(b"application/json")),
-        ("user-agent", Bytes::from_static(USER_AGENT.as_bytes())),
-        ("webhook-id", id.to_string().into()),
-        ("webhook-timestamp", at_s.to_string().into()),
-        ("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body).into()),
-    ];
+pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Headers {
+    let mut headers = Headers::new();
+    headers.share("content-type", Bytes::from_static(b"application/json"));
+    headers.share("user-agent", Bytes::from_static(USER_AGENT.as_bytes()));
+    headers.write("webhook-id", id);
+    headers.write("webhook-timestamp", at_s);
+    headers.write("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body));
     if webhook.config.use_basic_auth
         && let Some(credentials) = &webhook.config.credentials
     {
-        headers.push(("authorization", credentials.to_header().into()));
+        headers.write("authorization", credentials.to_header());
     }
     headers
 }

@@ -220,10 +220,10 @@ impl Dispatcher {
         let body = body_for(&owed.body, &webhook.id);
         let at_s = self.engine.clock.now().seconds();
         let mut headers = headers(webhook, &owed.event_id, at_s, &body);
-        headers.push(("chathook-attempt", (owed.attempts + 1).to_string().into()));
-        headers.push(("chathook-sequence", owed.sequence.to_string().into()));
-        headers.push(("chathook-settled", settled_up_to.to_string().into()));
-        headers.push(("chathook-key", owed.key.to_string().into()));
+        headers.write("chathook-attempt", owed.attempts + 1);
+        headers.write("chathook-sequence", owed.sequence);
+        headers.write("chathook-settled", settled_up_to);
+        headers.write("chathook-key", &owed.key);
         Post {
             to: Destination::of(webhook.config.url.clone()),
             headers,

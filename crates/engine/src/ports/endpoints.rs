@@ -1,11 +1,11 @@
 //! The port through which every HTTP request to a customer's endpoint goes.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::webhook::EndpointUrl;
 
@@ -47,9 +47,7 @@ impl Destination {
 #[derive(Clone)]
 pub struct Post {
     pub to: Arc<Destination>,
-    /// Names in lower case; values already checked to be printable ASCII. What is the same in every
-    /// request is static or shared; a `String` becomes a value without a copy.
-    pub headers: Vec<(&'static str, Bytes)>,
+    pub headers: Headers,
     pub body: Bytes,
     /// From the first look-up to the open TCP connection.
     pub connect_timeout: Duration,
@@ -65,6 +63,41 @@ impl fmt::Debug for Post {
     /// Neither headers nor body: they hold secrets, and what people wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Post").field("url", &self.to.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// The headers of one request; values are checked by their maker to be printable ASCII. What is
+/// written for this request stands in one piece of memory, and each value is a part of it.
+#[derive(Clone, Default)]
+pub struct Headers {
+    lines: Vec<(&'static str, Bytes)>,
+    room: BytesMut,
+}
+
+impl Headers {
+    /// Room for a delivery's headers; more is made where it does not suffice.
+    const LINES: usize = 12;
+    const BYTES: usize = 512;
+
+    #[must_use]
+    pub fn new() -> Self {
+        Self { lines: Vec::with_capacity(Self::LINES), room: BytesMut::with_capacity(Self::BYTES) }
+    }
+
+    /// Adds a value of this request. The name is in lower case.
+    pub fn write(&mut self, name: &'static str, value: impl fmt::Display) {
+        write!(self.room, "{value}").expect("writing to memory does not fail");
+        self.lines.push((name, self.room.split().freeze()));
+    }
+
+    /// Adds a value that many requests share. The name is in lower case.
+    pub fn share(&mut self, name: &'static str, value: Bytes) {
+        self.lines.push((name, value));
+    }
+
+    #[must_use]
+    pub fn lines(&self) -> &[(&'static str, Bytes)] {
+        &self.lines
     }
 }
 
