@@ -13,6 +13,7 @@ use chathook_domain::webhook::IN_FLIGHT_MAX;
 use tokio::sync::Notify;
 
 use crate::places::Places;
+use crate::ports::endpoints::Destination;
 use crate::ports::store::{LineOf, Offers, Target};
 
 /// The bounds over all webhooks, and those of each in memory.
@@ -54,6 +55,8 @@ pub(crate) struct Room {
 pub(crate) struct Open {
     pub line: Line,
     pub target: Arc<Target>,
+    /// The target's URL, taken apart.
+    pub destination: Arc<Destination>,
     /// Up to this number all is answered, ended or cancelled.
     pub settled: i64,
     /// The configuration has changed since it was read.
@@ -179,6 +182,7 @@ impl Lines {
         let open = Open {
             line,
             settled: target.settled,
+            destination: Destination::of(target.webhook.config.url.clone()),
             target: Arc::new(target),
             is_stale: false,
             is_loading: false,
@@ -236,6 +240,7 @@ impl Open {
         }
         self.settled = self.settled.max(target.settled);
         self.is_stale = false;
+        self.destination = Destination::of(target.webhook.config.url.clone());
         self.target = Arc::new(target);
     }
 }
