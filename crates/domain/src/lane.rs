@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::delivery::Owed;
-use crate::ids::Key;
+use crate::ids::LaneKey;
 
 /// Deliveries of one lane held in memory (design 4).
 pub const LANE_LENGTH_MAX: usize = 64;
@@ -15,15 +15,15 @@ pub const LANES_MAX: usize = 4_096;
 
 #[derive(Debug)]
 pub struct Lanes {
-    lanes: HashMap<Key, Lane>,
+    lanes: HashMap<LaneKey, Lane>,
     /// Heads that may go now, the first to come first.
-    ready: VecDeque<Key>,
+    ready: VecDeque<LaneKey>,
     /// Heads that wait for their tick.
-    waiting: BTreeSet<(i64, Key)>,
+    waiting: BTreeSet<(i64, LaneKey)>,
     in_flight: usize,
     in_flight_max: usize,
     /// Lanes with more in the store and room in memory.
-    short: VecDeque<Key>,
+    short: VecDeque<LaneKey>,
     /// The store holds keys that memory does not.
     scan: Option<Scan>,
 }
@@ -44,7 +44,7 @@ struct Lane {
 /// The walk over the store's keys that brings back what memory had no room for.
 #[derive(Debug, Default)]
 struct Scan {
-    after: Option<Key>,
+    after: Option<LaneKey>,
     missed_one: bool,
     is_fetching: bool,
 }
@@ -53,9 +53,9 @@ struct Scan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fetch {
     /// Waiting deliveries of one key after a sequence, at most [`LANE_LENGTH_MAX`].
-    Lane { key: Key, after: i64 },
+    Lane { key: LaneKey, after: i64 },
     /// Keys with waiting deliveries, in order of the key, after one.
-    Keys { after: Option<Key>, count_max: usize },
+    Keys { after: Option<LaneKey>, count_max: usize },
 }
 
 /// What became of a head that was out.
@@ -84,7 +84,7 @@ impl Lanes {
 
     /// Takes a delivery that was just committed. Offers of one webhook come in the order of sequence.
     pub fn offer(&mut self, owed: Owed) {
-        let Some(lane) = self.lanes.get_mut(&owed.key) else {
+        let Some(lane) = self.lanes.get_mut(&owed.lane) else {
             // While the store holds keys that memory does not, this may be one of them with earlier
             // deliveries before it, so only the walk may open its lane.
             if let Some(scan) = &mut self.scan {
@@ -104,7 +104,7 @@ impl Lanes {
             if !lane.has_more {
                 lane.has_more = true;
                 if lane.queue.is_empty() {
-                    self.short.push_back(owed.key);
+                    self.short.push_back(owed.lane);
                 }
             }
             return;
@@ -130,7 +130,7 @@ impl Lanes {
     }
 
     /// Gives back the head of a lane after its attempt.
-    pub fn returned(&mut self, key: &Key, returned: Returned) {
+    pub fn returned(&mut self, key: &LaneKey, returned: Returned) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         if !lane.head_is_out {
             return;
@@ -188,7 +188,7 @@ impl Lanes {
     /// `due` turns a delivery's wall time into a tick.
     pub fn fetched_keys(
         &mut self,
-        keys: Vec<(Key, Vec<Owed>)>,
+        keys: Vec<(LaneKey, Vec<Owed>)>,
         is_last_page: bool,
         due: &dyn Fn(&Owed) -> i64,
     ) {
@@ -227,7 +227,7 @@ impl Lanes {
     }
 
     /// The answer to [`Fetch::Lane`].
-    pub fn fetched_lane(&mut self, key: &Key, owed: Vec<Owed>, due: &dyn Fn(&Owed) -> i64) {
+    pub fn fetched_lane(&mut self, key: &LaneKey, owed: Vec<Owed>, due: &dyn Fn(&Owed) -> i64) {
         let Some(lane) = self.lanes.get_mut(key) else { return };
         lane.is_fetching = false;
         lane.has_more = owed.len() >= LANE_LENGTH_MAX || lane.missed_one;
@@ -261,7 +261,7 @@ impl Lanes {
     }
 
     fn open(&mut self, head: Owed, until: i64) {
-        let key = head.key.clone();
+        let key = head.lane.clone();
         let lane = Lane {
             last: head.sequence,
             queue: VecDeque::from([head]),
@@ -274,7 +274,7 @@ impl Lanes {
         self.line_up(key, until);
     }
 
-    fn line_up(&mut self, key: Key, until: i64) {
+    fn line_up(&mut self, key: LaneKey, until: i64) {
         if until == i64::MIN {
             self.ready.push_back(key);
         } else {
@@ -283,7 +283,7 @@ impl Lanes {
     }
 
     /// After a head has gone: the next lines up, or the store is asked, or the lane is closed.
-    fn advance(&mut self, key: &Key, until: i64) {
+    fn advance(&mut self, key: &LaneKey, until: i64) {
         let lane = self.lanes.get_mut(key).expect("its caller found it");
         let is_empty = lane.queue.is_empty();
         if !is_empty {
@@ -304,31 +304,35 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{DeliveryId, EventId, Time};
+    use crate::ids::EventId;
 
     fn owed(sequence: i64, key: &str) -> Owed {
         Owed {
-            id: DeliveryId(sequence),
             webhook_row: 1,
+            stream: 1,
             sequence,
-            key: Key::trusted(key),
+            lane: LaneKey::trusted(key),
             event_id: EventId::trusted("e"),
             body: Arc::from("{}"),
             attempts: 0,
-            due: Time::from_ms(0),
+            steps: 0,
+            due: None,
+            first_failed_at: None,
+            is_aside: false,
+            replay: None,
         }
     }
 
     /// Answers every fetch from a model of the store's waiting rows.
-    fn feed(lanes: &mut Lanes, store: &BTreeMap<(Key, i64), Owed>) {
+    fn feed(lanes: &mut Lanes, store: &BTreeMap<(LaneKey, i64), Owed>) {
         while let Some(fetch) = lanes.next_fetch() {
             match fetch {
                 Fetch::Lane { key, after } => {
-                    let rows = store.values().filter(|o| o.key == key && o.sequence > after);
+                    let rows = store.values().filter(|o| o.lane == key && o.sequence > after);
                     lanes.fetched_lane(&key, rows.take(LANE_LENGTH_MAX).cloned().collect(), &|_| i64::MIN);
                 }
                 Fetch::Keys { after, count_max } => {
-                    let mut keys: Vec<Key> = store.keys().map(|(key, _)| key.clone()).collect();
+                    let mut keys: Vec<LaneKey> = store.keys().map(|(key, _)| key.clone()).collect();
                     keys.dedup();
                     keys.retain(|key| after.as_ref().is_none_or(|a| key > a));
                     let is_last = keys.len() <= count_max;
@@ -336,7 +340,7 @@ mod tests {
                     let page = keys
                         .into_iter()
                         .map(|key| {
-                            let rows = store.values().filter(|o| o.key == key);
+                            let rows = store.values().filter(|o| o.lane == key);
                             let rows = rows.take(LANE_LENGTH_MAX).cloned().collect();
                             (key, rows)
                         })
@@ -355,10 +359,10 @@ mod tests {
         ) {
             let mut store = BTreeMap::new();
             let mut sequence = 0;
-            let mut commit = |key: usize, store: &mut BTreeMap<(Key, i64), Owed>| {
+            let mut commit = |key: usize, store: &mut BTreeMap<(LaneKey, i64), Owed>| {
                 sequence += 1;
                 let owed = owed(sequence, &format!("k{key}"));
-                store.insert((owed.key.clone(), sequence), owed.clone());
+                store.insert((owed.lane.clone(), sequence), owed.clone());
                 owed
             };
             for key in left_over {
@@ -375,8 +379,8 @@ mod tests {
                 }
                 if out.len() == 2 {
                     let done = out.pop_front().expect("two are out");
-                    store.remove(&(done.key.clone(), done.sequence));
-                    lanes.returned(&done.key, Returned::Ended);
+                    store.remove(&(done.lane.clone(), done.sequence));
+                    lanes.returned(&done.lane, Returned::Ended);
                     gone.push(done);
                 }
             }
@@ -384,16 +388,16 @@ mod tests {
                 feed(&mut lanes, &store);
                 out.extend(lanes.take(0));
                 let Some(done) = out.pop_front() else { break };
-                store.remove(&(done.key.clone(), done.sequence));
-                lanes.returned(&done.key, Returned::Ended);
+                store.remove(&(done.lane.clone(), done.sequence));
+                lanes.returned(&done.lane, Returned::Ended);
                 gone.push(done);
             }
             prop_assert!(store.is_empty(), "left behind: {:?}", store.keys().collect::<Vec<_>>());
             prop_assert!(lanes.is_idle());
             prop_assert_eq!(gone.len() as i64, sequence);
-            let mut last: BTreeMap<Key, i64> = BTreeMap::new();
+            let mut last: BTreeMap<LaneKey, i64> = BTreeMap::new();
             for done in gone {
-                let before = last.insert(done.key, done.sequence).unwrap_or(0);
+                let before = last.insert(done.lane, done.sequence).unwrap_or(0);
                 prop_assert!(done.sequence > before);
             }
         }
@@ -402,21 +406,21 @@ mod tests {
     #[test]
     fn what_is_committed_while_a_page_of_keys_is_read_goes_in_its_order() {
         let mut lanes = Lanes::after_start(8);
-        let mut store = BTreeMap::from([((Key::trusted("a"), 1), owed(1, "a"))]);
+        let mut store = BTreeMap::from([((LaneKey::trusted("a"), 1), owed(1, "a"))]);
         assert!(matches!(lanes.next_fetch(), Some(Fetch::Keys { .. })));
-        let page = vec![(Key::trusted("a"), vec![owed(1, "a")])];
+        let page = vec![(LaneKey::trusted("a"), vec![owed(1, "a")])];
         // The page is read; this one comes too late for it and too early for the lane.
-        store.insert((Key::trusted("a"), 2), owed(2, "a"));
+        store.insert((LaneKey::trusted("a"), 2), owed(2, "a"));
         lanes.offer(owed(2, "a"));
         lanes.fetched_keys(page, true, &|_| i64::MIN);
         feed(&mut lanes, &store);
-        store.insert((Key::trusted("a"), 3), owed(3, "a"));
+        store.insert((LaneKey::trusted("a"), 3), owed(3, "a"));
         lanes.offer(owed(3, "a"));
         let mut gone = Vec::new();
         while let Some(out) = lanes.take(0) {
-            store.remove(&(out.key.clone(), out.sequence));
+            store.remove(&(out.lane.clone(), out.sequence));
             gone.push(out.sequence);
-            lanes.returned(&out.key, Returned::Ended);
+            lanes.returned(&out.lane, Returned::Ended);
             feed(&mut lanes, &store);
         }
         assert_eq!(gone, [1, 2, 3]);
@@ -431,7 +435,7 @@ mod tests {
             lanes.offer(owed(sequence, key));
         }
         let head = lanes.take(0).expect("the head of a");
-        lanes.returned(&Key::trusted("a"), Returned::Waits { owed: head, until: 100 });
+        lanes.returned(&LaneKey::trusted("a"), Returned::Waits { owed: head, until: 100 });
         assert_eq!(lanes.take(0).map(|o| o.sequence), Some(3));
         assert_eq!(lanes.take(99), None);
         assert_eq!(lanes.next_due(), Some(100));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chathook_domain::delivery::{Owed, Settlement, decide};
 use chathook_domain::event::body_for;
-use chathook_domain::ids::{AppId, Time};
+use chathook_domain::ids::Time;
 use chathook_domain::lane::{Fetch, LANE_LENGTH_MAX, Lanes, Returned};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::retry::WAITS_S;
@@ -19,7 +19,7 @@ use crate::ask::headers;
 use crate::engine::Engine;
 use crate::lines::{Lines, Rest};
 use crate::ports::endpoints::{Exchange, Phases, Post};
-use crate::ports::store::{Settled, StoreError, Stored};
+use crate::ports::store::{Settled, StoreError, Stored, SwitchOff, Target};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
 const BATCH_MAX: usize = 500;
@@ -34,7 +34,6 @@ const STORE_WAIT_MS: i64 = 1_000;
 
 /// A delivery given out, with what its attempt needs.
 struct Errand {
-    app: AppId,
     webhook: Webhook,
     owed: Owed,
     settled_up_to: i64,
@@ -89,14 +88,11 @@ impl Dispatcher {
     /// After a start every webhook's lanes look into the store.
     async fn wake_all(&self) {
         loop {
-            match self.engine.store.all_webhooks().await {
-                Ok(webhooks) => {
-                    for (_, webhook) in webhooks {
-                        self.dispatch
-                            .rooms()
-                            .entry(webhook.row)
-                            .or_insert_with(|| Lanes::after_start(IN_FLIGHT_MAX));
-                        self.dispatch.stir(webhook.row);
+            match self.engine.store.webhook_rows().await {
+                Ok(rows) => {
+                    for row in rows {
+                        self.dispatch.rooms().entry(row).or_insert_with(|| Lanes::after_start(IN_FLIGHT_MAX));
+                        self.dispatch.stir(row);
                     }
                     return;
                 }
@@ -110,8 +106,8 @@ impl Dispatcher {
 
     /// Fetches what the lanes ask for and sends what may go.
     async fn pump(self: &Arc<Self>, row: i64) {
-        let webhook = match self.engine.store.webhook_by_row(row).await {
-            Ok(Some((app, webhook))) => (app, webhook),
+        let target = match self.engine.store.target(row).await {
+            Ok(Some(target)) => target,
             Ok(None) => {
                 // The webhook was deleted: its lanes go with it.
                 self.dispatch.rooms().remove(&row);
@@ -119,21 +115,17 @@ impl Dispatcher {
             }
             Err(error) => return self.later(row, &error),
         };
-        if !webhook.1.is_on() {
+        if !target.webhook.is_on() {
             return self.dispatch.rest(row, Rest::Off);
         }
         self.dispatch.wake(row);
-        self.refill(row).await;
-        let settled_up_to = match self.engine.store.settled_up_to(row).await {
-            Ok(number) => number,
-            Err(error) => return self.later(row, &error),
-        };
+        self.refill(row, &target).await;
         let now = self.engine.clock.ticks();
         loop {
             let owed = self.dispatch.rooms().get_mut(&row).and_then(|lanes| lanes.take(now));
             let Some(owed) = owed else { break };
             self.dispatch.unsettled.fetch_add(1, Ordering::SeqCst);
-            let errand = Errand { app: webhook.0.clone(), webhook: webhook.1.clone(), owed, settled_up_to };
+            let errand = Errand { webhook: target.webhook.clone(), owed, settled_up_to: target.settled };
             self.clone().send_off(errand);
         }
     }
@@ -145,11 +137,11 @@ impl Dispatcher {
         self.dispatch.stir(row);
     }
 
-    async fn refill(self: &Arc<Self>, row: i64) {
+    async fn refill(self: &Arc<Self>, row: i64, target: &Target) {
         loop {
             let fetch = self.dispatch.rooms().get_mut(&row).and_then(Lanes::next_fetch);
             let Some(fetch) = fetch else { return };
-            if let Err(error) = self.fetch(row, &fetch).await {
+            if let Err(error) = self.fetch(row, target.stream, &fetch).await {
                 if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
                     lanes.fetch_failed(&fetch);
                 }
@@ -158,24 +150,24 @@ impl Dispatcher {
         }
     }
 
-    async fn fetch(&self, row: i64, fetch: &Fetch) -> Stored<()> {
+    async fn fetch(&self, row: i64, stream: i64, fetch: &Fetch) -> Stored<()> {
         let store = &self.engine.store;
         let lane_limit = i64::try_from(LANE_LENGTH_MAX).expect("a small number");
         let due = |owed: &Owed| self.due_tick(owed);
         match fetch {
             Fetch::Lane { key, after } => {
-                let owed = store.waiting_of_key(row, key, *after, lane_limit).await?;
+                let owed = store.waiting_of_lane(row, stream, key, *after, lane_limit).await?;
                 if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
                     lanes.fetched_lane(key, owed, &due);
                 }
             }
             Fetch::Keys { after, count_max } => {
                 let limit = i64::try_from(*count_max).expect("a small number");
-                let keys = store.waiting_keys(row, after.as_ref(), limit).await?;
+                let keys = store.waiting_lanes(stream, after.as_ref(), limit).await?;
                 let is_last_page = keys.len() < *count_max;
                 let mut page = Vec::with_capacity(keys.len());
                 for key in keys {
-                    let owed = store.waiting_of_key(row, &key, 0, lane_limit).await?;
+                    let owed = store.waiting_of_lane(row, stream, &key, 0, lane_limit).await?;
                     page.push((key, owed));
                 }
                 if let Some(lanes) = self.dispatch.rooms().get_mut(&row) {
@@ -189,11 +181,12 @@ impl Dispatcher {
     /// The tick of a stored due time. A time further off than its own step is cut to that step: the
     /// wall clock may have jumped.
     fn due_tick(&self, owed: &Owed) -> i64 {
-        let ahead_ms = owed.due.ms - self.engine.clock.now().ms;
-        if owed.attempts == 0 || ahead_ms <= 0 {
+        let Some(due) = owed.due else { return i64::MIN };
+        let ahead_ms = due.ms - self.engine.clock.now().ms;
+        if ahead_ms <= 0 {
             return i64::MIN;
         }
-        let step = usize::try_from(owed.attempts - 1).unwrap_or(usize::MAX).min(WAITS_S.len() - 1);
+        let step = usize::try_from(owed.steps.saturating_sub(1)).unwrap_or(usize::MAX).min(WAITS_S.len() - 1);
         let longest_ms = WAITS_S[step] * 1_100;
         self.engine.clock.ticks() + ahead_ms.min(longest_ms)
     }
@@ -215,14 +208,14 @@ impl Dispatcher {
     }
 
     fn post_of(&self, errand: &Errand) -> Post {
-        let Errand { webhook, owed, settled_up_to, .. } = errand;
+        let Errand { webhook, owed, settled_up_to } = errand;
         let body = body_for(&owed.body, &webhook.id);
         let at_s = self.engine.clock.now().seconds();
         let mut headers = headers(webhook, &owed.event_id, at_s, &body);
         headers.push(("chathook-attempt", (owed.attempts + 1).to_string()));
         headers.push(("chathook-sequence", owed.sequence.to_string()));
         headers.push(("chathook-settled", settled_up_to.to_string()));
-        headers.push(("chathook-key", owed.key.to_string()));
+        headers.push(("chathook-key", owed.lane.key().to_owned()));
         Post {
             url: webhook.config.url.clone(),
             headers,
@@ -235,19 +228,19 @@ impl Dispatcher {
     }
 
     async fn settle(&self, errand: &Errand, exchange: Exchange, started_at: Time) {
-        let Errand { app, webhook, owed, .. } = errand;
+        let Errand { webhook, owed, .. } = errand;
         let mut owed = owed.clone();
         let now = self.engine.clock.now();
         let made = owed.attempts + 1;
         let retries = webhook.config.retry_on_failure;
-        let settlement = decide(&exchange.outcome, made, retries, now, self.engine.dice.roll());
+        let settlement = decide(&exchange.outcome, &owed, retries, now, self.engine.dice.roll());
         tracing::debug!(
-            webhook.id = %webhook.id, delivery.id = owed.id.0, attempt = made,
+            webhook.id = %webhook.id, delivery.id = owed.sequence, attempt = made,
             duration_ms = exchange.phases.total_us / 1_000, settlement = ?settlement, "an attempt was made"
         );
         let settled = Settled {
-            app: app.clone(),
-            delivery: owed.id,
+            stream: owed.stream,
+            sequence: owed.sequence,
             webhook_row: webhook.row,
             attempt: made,
             outcome: exchange.outcome,
@@ -255,21 +248,19 @@ impl Dispatcher {
             address: exchange.address,
             settlement,
             started_at,
-            start: self.engine.start.clone(),
         };
         count(&settled);
-        let key = owed.key.clone();
+        if is_gone(&settled.outcome) {
+            self.switch_off(webhook.row, now).await;
+        }
+        let key = owed.lane.clone();
         let returned = match settlement {
             Settlement::Delivered | Settlement::Failed => Returned::Ended,
-            Settlement::WaitUntil(due) => {
+            Settlement::Waits { due, steps, first_failed_at, is_aside } => {
                 owed.attempts = made;
-                owed.due = due;
+                (owed.steps, owed.due, owed.is_aside) = (steps, Some(due), is_aside);
+                owed.first_failed_at = Some(first_failed_at);
                 Returned::Waits { until: self.engine.clock.ticks() + (due.ms - now.ms), owed }
-            }
-            Settlement::SwitchOff => {
-                owed.attempts = made;
-                // By then the switch-off is written, and nothing more goes out.
-                Returned::Waits { until: self.engine.clock.ticks() + STORE_WAIT_MS, owed }
             }
         };
         // The lane opens only when its settlement has a place in the queue: a store that refuses
@@ -282,6 +273,18 @@ impl Dispatcher {
             self.dispatch.stir(webhook.row);
         }
     }
+
+    /// Where the store cannot write it now, the next 410 will do.
+    async fn switch_off(&self, row: i64, now: Time) {
+        if let Err(error) = self.engine.store.switch_off(row, SwitchOff::Gone, now).await {
+            tracing::warn!(?error, webhook.row = row, "a webhook could not be switched off");
+        }
+    }
+}
+
+/// 410: the endpoint wants no more.
+fn is_gone(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Answered(answer) if answer.status == 410)
 }
 
 /// A server that no longer delivers must not look alive: the next start finds all in the store.
@@ -348,8 +351,8 @@ async fn write_settlements(engine: Arc<Engine>, dispatch: Arc<Lines>, mut due: m
 async fn settle_all(engine: &Engine, batch: &[Settled]) {
     let mut rest: Vec<Vec<Settled>> = vec![batch.to_vec()];
     while let Some(part) = rest.pop() {
-        match engine.store.settle(part.clone()).await {
-            Ok(()) => {}
+        match engine.store.settle(&engine.start, part.clone()).await {
+            Ok(_) => {}
             Err(StoreError::Unavailable(cause)) => {
                 tracing::warn!(cause, count = part.len(), "settlements wait for the store");
                 rest.push(part);

@@ -48,6 +48,10 @@ impl Offers for Lines {
             self.stir(row);
         }
     }
+
+    fn changed(&self, webhook_row: i64) {
+        self.stir(webhook_row);
+    }
 }
 
 impl Lines {
@@ -108,7 +112,7 @@ impl Lines {
 mod tests {
     use std::sync::Arc;
 
-    use chathook_domain::ids::{DeliveryId, EventId, Key, Time};
+    use chathook_domain::ids::{EventId, LaneKey};
     use chathook_domain::lane::Returned;
 
     use super::*;
@@ -119,20 +123,24 @@ mod tests {
     fn with_a_waiting_head() -> Lines {
         let lines = Lines::default();
         let owed = Owed {
-            id: DeliveryId(1),
             webhook_row: ROW,
+            stream: 1,
             sequence: 1,
-            key: Key::trusted("k"),
+            lane: LaneKey::trusted("k"),
             event_id: EventId::trusted("e"),
             body: Arc::from("{}"),
             attempts: 0,
-            due: Time::from_ms(0),
+            steps: 0,
+            due: None,
+            first_failed_at: None,
+            is_aside: false,
+            replay: None,
         };
         let mut lanes = Lanes::after_start(1);
         lanes.next_fetch().expect("the first walk");
-        lanes.fetched_keys(vec![(owed.key.clone(), vec![owed])], true, &|_| i64::MIN);
+        lanes.fetched_keys(vec![(owed.lane.clone(), vec![owed])], true, &|_| i64::MIN);
         let head = lanes.take(0).expect("it may go");
-        lanes.returned(&head.key.clone(), Returned::Waits { owed: head, until: 100 });
+        lanes.returned(&head.lane.clone(), Returned::Waits { owed: head, until: 100 });
         lines.rooms().insert(ROW, lanes);
         lines
     }

@@ -55,7 +55,7 @@ impl Engine {
 
     pub async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Result<(), Refusal> {
         let webhook = self.webhook(app, id).await?;
-        self.store.delete_webhook(app, id).await.map_err(refuse)?;
+        self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
         self.dispatch.stir(webhook.row);
         Ok(())
     }

@@ -188,7 +188,12 @@ fn delete(db: &Connection, id: &AppId) -> Stored<bool> {
 
 /// Tables without an `app` column: child, its parent's column and table, and the child's column that
 /// names it.
-const CHILDREN: [(&str, &str, &str); 1] = [("webhook_trigger", "row FROM webhook", "webhook_row")];
+const CHILDREN: [(&str, &str, &str); 4] = [
+    ("webhook_trigger", "row FROM webhook", "webhook_row"),
+    ("waiting", "row FROM stream", "stream"),
+    ("ended", "row FROM stream", "stream"),
+    ("attempt", "row FROM stream", "stream"),
+];
 
 #[async_trait]
 impl AppStore for Sqlite {

@@ -11,8 +11,10 @@ mod events;
 mod groups;
 mod messages;
 mod migrations;
+mod notices;
 mod receipts;
 mod record;
+mod settlements;
 mod users;
 mod webhooks;
 mod writer;
@@ -97,12 +99,15 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// What a job of the writer works on. What it pushes to `owed` is offered after the commit, in order.
+/// What a job of the writer works on.
 pub(crate) struct Writing<'a> {
     pub db: &'a Connection,
     pub vault: &'a Vault,
     caches: &'a Caches,
+    /// Offered after the commit, in this order.
     pub owed: Vec<Owed>,
+    /// Rows of webhooks that the job switched off, told of after the commit.
+    pub changed: Vec<i64>,
 }
 
 impl Sqlite {
@@ -277,6 +282,7 @@ mod tests {
 
     impl Offers for Nowhere {
         fn offer(&self, _: Vec<Owed>) {}
+        fn changed(&self, _: i64) {}
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, Group, Member, Scope};
 use chathook_domain::ids::{
-    AppId, DeliveryId, EventId, Guid, Key, MessageId, SessionId, StartId, Time, Uid, WebhookId,
+    AppId, EventId, Guid, Key, LaneKey, MessageId, SessionId, StartId, Time, Uid, WebhookId,
 };
 use chathook_domain::message::{Accepted, Change, Message, Receiver};
 use chathook_domain::outcome::Outcome;
@@ -43,9 +43,12 @@ impl From<Refusal> for StoreError {
 
 pub type Stored<T> = Result<T, StoreError>;
 
-/// Called by the store after each commit, in the order of the commits, with the deliveries that they made.
+/// Called by the store after each commit, in the order of the commits.
 pub trait Offers: Send + Sync + 'static {
+    /// The deliveries that the commit made.
     fn offer(&self, owed: Vec<Owed>);
+    /// The store itself has changed this webhook: it is switched off.
+    fn changed(&self, webhook_row: i64);
 }
 
 /// Bytes of JSON text after which one read of messages, or of the record, stops.
@@ -118,11 +121,23 @@ pub struct RecordedPart {
     pub is_cut: bool,
 }
 
-/// A settled attempt on its way to the store.
+/// A webhook with what dispatch keeps of it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub app: AppId,
+    pub webhook: Webhook,
+    pub stream: i64,
+    /// The number up to which every delivery of the stream has been answered, ended or cancelled.
+    pub settled: i64,
+    /// Since when nothing has succeeded, where something has failed.
+    pub failing_since: Option<Time>,
+}
+
+/// An attempt on its way to the store, with what follows from it.
 #[derive(Debug, Clone)]
 pub struct Settled {
-    pub app: AppId,
-    pub delivery: DeliveryId,
+    pub stream: i64,
+    pub sequence: i64,
     pub webhook_row: i64,
     /// The attempt's number, from 1.
     pub attempt: u32,
@@ -131,8 +146,60 @@ pub struct Settled {
     pub address: Option<String>,
     pub settlement: Settlement,
     pub started_at: Time,
-    /// The start that made the attempt.
-    pub start: StartId,
+}
+
+/// What has become due among deliveries that have failed before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Lanes whose head is due, the first to be due first.
+    pub lanes: Vec<LaneKey>,
+    /// Deliveries that have left their lanes, likewise.
+    pub aside: Vec<Owed>,
+    /// The first due time after those asked for.
+    pub next: Option<Time>,
+}
+
+/// Why a webhook is switched off, other than by a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwitchOff {
+    /// Its endpoint answered 410.
+    Gone,
+    /// Nothing has succeeded for too long.
+    Failing,
+    /// More waits for it than may.
+    Backlog,
+}
+
+impl SwitchOff {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+            Self::Backlog => "backlog",
+        }
+    }
+}
+
+/// What a person is told of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    Failing,
+    SwitchingOffSoon,
+    SwitchedOff,
+    Recovered,
+}
+
+impl NoticeKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::SwitchingOffSoon => "switching_off_soon",
+            Self::SwitchedOff => "switched_off",
+            Self::Recovered => "recovered",
+        }
+    }
 }
 
 /// One `before_message` call, for the log.
@@ -325,7 +392,7 @@ pub trait ConnectionStore: Send + Sync {
     async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>>;
 }
 
-/// What a change of its configuration does to the mark that a 410 left on a webhook.
+/// What a change of its configuration does to the mark that switching off left on a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SwitchedOff {
     Keep,
@@ -353,7 +420,8 @@ pub trait WebhookStore: Send + Sync {
         switched_off: SwitchedOff,
         at: Time,
     ) -> Stored<Webhook>;
-    async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool>;
+    /// What waits is cancelled.
+    async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
 }
@@ -361,14 +429,30 @@ pub trait WebhookStore: Send + Sync {
 /// What dispatch needs: the whole server's webhooks, since lanes are per row.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    async fn all_webhooks(&self) -> Stored<Vec<(AppId, Webhook)>>;
-    async fn webhook_by_row(&self, row: i64) -> Stored<Option<(AppId, Webhook)>>;
-    async fn waiting_keys(&self, webhook_row: i64, after: Option<&Key>, limit: i64) -> Stored<Vec<Key>>;
-    async fn waiting_of_key(&self, webhook_row: i64, key: &Key, after: i64, limit: i64) -> Stored<Vec<Owed>>;
-    /// Writes attempts and what follows from them, in one transaction.
-    async fn settle(&self, settled: Vec<Settled>) -> Stored<()>;
-    /// The number up to which every delivery of this webhook has been answered, ended or cancelled.
-    async fn settled_up_to(&self, webhook_row: i64) -> Stored<i64>;
+    /// The rows of all webhooks of the server.
+    async fn webhook_rows(&self) -> Stored<Vec<i64>>;
+    async fn target(&self, webhook_row: i64) -> Stored<Option<Target>>;
+    /// Lanes in which something waits, in the order of their names, after one; not what has left them.
+    async fn waiting_lanes(&self, stream: i64, after: Option<&LaneKey>, limit: i64) -> Stored<Vec<LaneKey>>;
+    /// What waits in a lane after a sequence; not what has left it.
+    async fn waiting_of_lane(
+        &self,
+        webhook_row: i64,
+        stream: i64,
+        lane: &LaneKey,
+        after: i64,
+        limit: i64,
+    ) -> Stored<Vec<Owed>>;
+    /// At most `limit` deliveries that have failed before and are due by then, the first to be due first.
+    async fn due(&self, webhook_row: i64, stream: i64, until: Time, limit: i64) -> Stored<Due>;
+    /// Writes attempts and what follows from them, in one transaction. Refused (`StartSuperseded`) where
+    /// `start` is not the newest. What no longer waits stays as it is. Answers with the settled number
+    /// of each webhook row among them.
+    async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>>;
+    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()>;
+    /// Owes the webhook nothing more, and writes a notice; nothing where it is switched off already.
+    async fn switch_off(&self, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()>;
+    async fn notify(&self, webhook_row: i64, kind: NoticeKind, text: String, at: Time) -> Stored<()>;
 }
 
 /// Everything durable.
