@@ -38,6 +38,7 @@ impl Cached for App {
 }
 
 /// Whose key it is, and what it may do.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyOwner {
     app: AppId,
     scope: KeyScope,

@@ -175,3 +175,6 @@ impl<T: Cached> Halves<T> {
         self.newer.insert(name, kept);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ impl Place {
 }
 
 /// A moment in the order of the commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
 /// Which places changed, and when.

@@ -55,6 +55,7 @@ impl Cached for User {
 }
 
 /// Whose token it is, deactivated or not.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct OwnedToken {
     app: AppId,
     uid: Uid,

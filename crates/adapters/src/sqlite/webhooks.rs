@@ -38,6 +38,7 @@ pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<
 }
 
 /// All webhooks of an app, in the order in which they were created.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Webhooks(Vec<Webhook>);
 
 impl Cached for Webhooks {
