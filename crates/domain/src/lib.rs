@@ -5,13 +5,16 @@
 
 pub mod address;
 pub mod app;
+pub mod circuit;
 pub mod connection;
 pub mod delivery;
 pub mod event;
+pub mod failing;
 pub mod fields;
 pub mod group;
 pub mod ids;
 pub mod lane;
+pub mod line;
 pub mod message;
 pub mod outcome;
 pub mod receipt;

@@ -4,6 +4,7 @@
 
 pub mod apps;
 pub mod ask;
+mod attempts;
 pub mod caller;
 pub mod connections;
 pub mod dispatch;
@@ -11,8 +12,10 @@ pub mod engine;
 pub mod groups;
 pub mod lines;
 pub mod messages;
+mod places;
 pub mod ports;
 pub mod receipts;
 pub mod send_message;
+mod settlements;
 pub mod users;
 pub mod webhooks;
