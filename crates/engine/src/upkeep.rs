@@ -45,6 +45,13 @@ impl Upkeep {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let clock = self.engine.clock.clone();
         let work = async {
+            if let Ok(Removal::PausesNow { jump_ms }) = self.look_at_the_wall().await {
+                tracing::info!(
+                    idle_s = jump_ms / 1_000,
+                    "nothing was written for long before this start; nothing is removed by its age for an \
+                     hour, in case the system's clock is wrong"
+                );
+            }
             let mut wait_ms = FIRST_LOOK_MS;
             loop {
                 clock.sleep_until(clock.ticks() + wait_ms).await;
@@ -90,6 +97,21 @@ impl Upkeep {
 
     /// Whether the wall clock may say what is old.
     async fn may_go_by_age(&mut self) -> Result<bool, Refusal> {
+        match self.look_at_the_wall().await? {
+            Removal::Goes => Ok(true),
+            Removal::Pauses => Ok(false),
+            Removal::PausesNow { jump_ms } => {
+                tracing::warn!(
+                    jump_s = jump_ms / 1_000,
+                    "the system's clock has jumped far ahead; nothing is removed by its age for an hour, so \
+                     that it can be set right"
+                );
+                Ok(false)
+            }
+        }
+    }
+
+    async fn look_at_the_wall(&mut self) -> Result<Removal, Refusal> {
         let (wall, tick) = (self.engine.clock.now(), self.engine.clock.ticks());
         let watch = match &mut self.watch {
             Some(watch) => watch,
@@ -98,18 +120,7 @@ impl Upkeep {
                 self.watch.insert(WallWatch::since(last_written.unwrap_or(wall), tick))
             }
         };
-        match watch.look(wall, tick) {
-            Removal::Goes => Ok(true),
-            Removal::Pauses => Ok(false),
-            Removal::PausesNow { jump_ms } => {
-                tracing::warn!(
-                    jump_s = jump_ms / 1_000,
-                    "the system's clock is far ahead of what it said before; nothing is removed by its age \
-                     for an hour, so that it can be set right"
-                );
-                Ok(false)
-            }
-        }
+        Ok(watch.look(wall, tick))
     }
 
     /// Does a piece of it; answers with what is left of it.

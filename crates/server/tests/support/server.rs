@@ -1,7 +1,7 @@
 //! A whole server in this process, on a free port and a data directory of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +74,10 @@ impl TestServer {
         if let Some(running) = self.running.take() {
             in_time("the server stops", running.stop()).await;
         }
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
