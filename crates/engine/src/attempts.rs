@@ -101,7 +101,7 @@ impl Dispatcher {
         self.pass_on_notes(room.row, &mut visit.line);
         // This worker takes one itself; a second wants another worker, and what waits wants a timer.
         let is_to_be_looked_at = matches!(settlement, Settlement::Waits { .. })
-            || visit.line.lacks_some()
+            || visit.line.lacks_some(now.tick)
             || visit.line.could_begin(now.tick) > 1;
         drop(visit);
         tracing::debug!(
