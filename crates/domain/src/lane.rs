@@ -251,6 +251,20 @@ impl Lanes {
         Some(Due::Again)
     }
 
+    /// The head of a lane that waits.
+    #[must_use]
+    pub fn head_of(&self, key: &LaneKey) -> Option<&Owed> {
+        self.lanes.get(key)?.queue.front()
+    }
+
+    /// A lane whose time has come is to be looked at again at this tick.
+    pub fn postpone(&mut self, key: &LaneKey, until: i64) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.until = Some(until);
+            self.waiting.insert((until, key.clone()));
+        }
+    }
+
     /// The head of a lane that waited may go.
     pub fn line_up(&mut self, key: &LaneKey) {
         if let Some(lane) = self.lanes.get_mut(key) {

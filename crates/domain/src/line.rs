@@ -15,6 +15,9 @@ use crate::retry;
 /// Deliveries that have stepped aside and are fetched at once when they are due.
 pub const ASIDE_MAX: usize = 64;
 
+/// How long a lane waits for what was written of its head before, where its patience is over.
+const POSTPONE_MS: i64 = 100;
+
 /// What the customer has decided of a webhook's deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -457,6 +460,11 @@ impl Line {
     /// down, and everything waits.
     fn look_at(&mut self, due: Due, now: i64) {
         let Due::OutOfPatience { lane, held_since, head_due } = due else { return };
+        let head = self.lanes_of(&lane).head_of(&lane).map(|owed| owed.sequence);
+        if head.is_some_and(|sequence| self.unwritten.contains_key(&sequence)) {
+            // What the store hears of a delivery must reach it in the order in which it happened.
+            return self.lanes_of(&lane).postpone(&lane, now + POSTPONE_MS);
+        }
         if self.circuit.has_worked_since(held_since) {
             if let Some(owed) = self.lanes_of(&lane).step_aside(&lane) {
                 let due = owed.due.unwrap_or(Time::from_ms(0));
