@@ -57,7 +57,7 @@ impl WorldEndpoints {
             let index = usize::try_from(row - 1).expect("rows count from 1");
             let mood = state.hooks[index].mood;
             if mood == Mood::Refuses {
-                state.facts.refused(row, sight.sequence, sight.tick);
+                state.facts.refused(&sight, &state.hooks[index]);
                 return Outcome::Failed(Failure::NotConnected("refused".to_owned()));
             }
             state.facts.saw(&sight, &state.hooks[index]);

@@ -104,9 +104,10 @@ impl Facts {
     }
 
     /// A connection was refused: the endpoint has seen nothing, and the attempt has failed.
-    pub fn refused(&mut self, row: i64, sequence: i64, tick: i64) {
-        let fact = self.deliveries.get_mut(&(row, sequence)).expect("what is sent was committed");
-        fact.failed_at.get_or_insert(tick);
+    pub fn refused(&mut self, sight: &Sight, hook: &Hook) {
+        self.check_order(sight, hook);
+        let fact = self.deliveries.get_mut(&(sight.row, sight.sequence)).expect("what is sent was committed");
+        fact.failed_at.get_or_insert(sight.tick);
     }
 
     /// An answer has left, or never will.
