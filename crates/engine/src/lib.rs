@@ -2,17 +2,17 @@
 //!
 //! Imports run downwards: a module may use those above it in this list.
 
-pub mod apps;
-pub mod ask;
+pub mod ports;
 pub mod caller;
+pub mod lines;
+pub mod engine;
+pub mod apps;
+pub mod users;
+pub mod groups;
+pub mod webhooks;
+pub mod ask;
+pub mod send_message;
+pub mod messages;
+pub mod receipts;
 pub mod connections;
 pub mod dispatch;
-pub mod engine;
-pub mod groups;
-pub mod lines;
-pub mod messages;
-pub mod ports;
-pub mod receipts;
-pub mod send_message;
-pub mod users;
-pub mod webhooks;
