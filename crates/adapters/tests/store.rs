@@ -9,7 +9,7 @@ use chathook_domain::app::{App, Settings};
 use chathook_domain::connection::{Connection, Platform};
 use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
-use chathook_domain::ids::{AppId, DeviceId, EventId, Key, SessionId, StartId, Time, Uid};
+use chathook_domain::ids::{AppId, DeviceId, EventId, LaneKey, LaneKind, SessionId, StartId, Time, Uid};
 use chathook_domain::message::{Accepted, Change, ChangeKind, Draft, Receiver};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::receipt::{Mark, ReceiptKind};
@@ -19,8 +19,9 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, MessageFilter, MessageStore as _,
-    Offers, Opening, Settled, Store as _, StoreError, UserStore as _, WebhookStore as _,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
+    MessageStore as _, Offers, Opening, Settled, Store as _, StoreError, SwitchOff, UserStore as _,
+    WebhookStore as _,
 };
 use serde_json::json;
 
@@ -33,6 +34,8 @@ impl Offers for Offered {
     fn offer(&self, owed: Vec<Owed>) {
         self.0.lock().expect("no test panics while it holds this").extend(owed);
     }
+
+    fn changed(&self, _: i64) {}
 }
 
 impl Offered {
@@ -100,6 +103,12 @@ fn accepted(sender: &str, receiver: &str, text: &str, muid: Option<&str>) -> Acc
     }
 }
 
+/// The lanes in which something waits.
+async fn lanes_of(house: &House, of: LineOf) -> Vec<LaneKey> {
+    let parts = house.store.waiting_lanes(of, LaneKind::Live, None, 10).await.expect("the store reads");
+    parts.into_iter().map(|part| part.lane).collect()
+}
+
 fn read_by_bob() -> Mark {
     Mark {
         kind: ReceiptKind::Read,
@@ -161,11 +170,11 @@ async fn deliveries_are_offered_in_the_order_of_the_commits_with_gapless_numbers
             "events follow the order of the ids"
         );
     }
-    let key = &offered[0].key;
-    let row = offered[0].webhook_row;
-    let waiting = house.store.waiting_of_key(row, key, 0, 100).await.expect("the store reads");
-    assert_eq!(waiting, offered, "what is offered is what waits in the store");
-    assert_eq!(house.store.waiting_keys(row, None, 10).await.expect("the store reads"), vec![key.clone()]);
+    let Owed { lane, webhook_row, stream, .. } = &offered[0];
+    let of = LineOf { webhook_row: *webhook_row, stream: *stream };
+    let waiting = house.store.waiting_of_lane(of, lane, 0).await;
+    assert_eq!(waiting.expect("the store reads").owed, offered, "what is offered is what waits in the store");
+    assert_eq!(lanes_of(&house, of).await, std::slice::from_ref(lane));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,36 +326,34 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
             .expect("stored");
     }
     let owed = house.offered.all();
+    let (row, stream, lane) = (owed[0].webhook_row, owed[0].stream, owed[0].lane.clone());
     let settled = |nth: usize, settlement| Settled {
-        app: house.app.id.clone(),
-        delivery: owed[nth].id,
-        webhook_row: owed[nth].webhook_row,
+        stream,
+        sequence: owed[nth].sequence,
+        webhook_row: row,
         attempt: 1,
         outcome: Outcome::Failed(Failure::Timeout),
         phases: Phases::default(),
         address: None,
         settlement,
         started_at: AT,
-        start: StartId::trusted("start1"),
     };
-    let row = owed[0].webhook_row;
+    let start = StartId::trusted("start1");
+    house.store.begin_start(&start, AT).await.expect("the start begins");
     let due = AT.plus_ms(10_000);
-    let batch = vec![
-        settled(0, Settlement::Delivered),
-        settled(1, Settlement::WaitUntil(due)),
-        settled(2, Settlement::Failed),
-    ];
-    house.store.settle(batch).await.expect("settled");
-    assert_eq!(house.store.settled_up_to(row).await.expect("the store reads"), 1);
-    let waiting = house.store.waiting_of_key(row, &owed[1].key, 0, 10).await.expect("the store reads");
+    let waits = Settlement::Waits { due, steps: 1, first_failed_at: AT, is_aside: false };
+    let batch = vec![settled(0, Settlement::Delivered), settled(1, waits), settled(2, Settlement::Failed)];
+    assert_eq!(house.store.settle(&start, batch).await.expect("settled"), [(row, 1)]);
+    let of = LineOf { webhook_row: row, stream };
+    let waiting = house.store.waiting_of_lane(of, &lane, 0).await.expect("the store reads").owed;
     assert_eq!(waiting.len(), 1);
-    assert_eq!((waiting[0].sequence, waiting[0].attempts, waiting[0].due), (2, 1, due));
+    assert_eq!((waiting[0].sequence, waiting[0].attempts, waiting[0].due), (2, 1, Some(due)));
 
-    house.store.settle(vec![settled(1, Settlement::Delivered)]).await.expect("settled");
-    assert_eq!(house.store.settled_up_to(row).await.expect("the store reads"), 3);
+    let batch = vec![settled(1, Settlement::Delivered)];
+    assert_eq!(house.store.settle(&start, batch).await.expect("settled"), [(row, 3)]);
     // An answer that comes when the delivery has ended changes nothing.
-    house.store.settle(vec![settled(2, Settlement::WaitUntil(due))]).await.expect("settled");
-    assert!(house.store.waiting_keys(row, None, 10).await.expect("the store reads").is_empty());
+    house.store.settle(&start, vec![settled(2, waits)]).await.expect("settled");
+    assert!(lanes_of(&house, of).await.is_empty());
 }
 
 #[tokio::test]
@@ -358,30 +365,17 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
         .await
         .expect("stored");
     let owed = house.offered.all().remove(0);
-    let gone = Settled {
-        app: house.app.id.clone(),
-        delivery: owed.id,
-        webhook_row: owed.webhook_row,
-        attempt: 1,
-        outcome: Outcome::Failed(Failure::Timeout),
-        phases: Phases::default(),
-        address: None,
-        settlement: Settlement::SwitchOff,
-        started_at: AT,
-        start: StartId::trusted("start1"),
-    };
-    house.store.settle(vec![gone]).await.expect("settled");
+    house.store.switch_off(owed.webhook_row, SwitchOff::Gone, AT).await.expect("switched off");
     house
         .store
         .commit_message(&house.app, accepted("alice", "bob", "again", None), Origin::Rest)
         .await
         .expect("stored");
     assert_eq!(house.offered.all().len(), 1);
-    let (_, webhook) =
-        house.store.webhook_by_row(owed.webhook_row).await.expect("the store reads").expect("there");
-    assert!(!webhook.is_on());
-    let keys = house.store.waiting_keys(owed.webhook_row, None, 10).await.expect("the store reads");
-    assert_eq!(keys, vec![Key::trusted("alice_user_bob")], "what was owed waits");
+    let target = house.store.target(owed.webhook_row).await.expect("the store reads").expect("there");
+    assert!(!target.webhook.is_on());
+    let lanes = lanes_of(&house, LineOf { webhook_row: owed.webhook_row, stream: owed.stream }).await;
+    assert_eq!(lanes, [LaneKey::trusted("alice_user_bob")], "what was owed waits");
 }
 
 #[tokio::test]

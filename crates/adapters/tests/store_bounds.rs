@@ -23,6 +23,7 @@ struct Nowhere;
 
 impl Offers for Nowhere {
     fn offer(&self, _: Vec<Owed>) {}
+    fn changed(&self, _: i64) {}
 }
 
 struct House {

@@ -2,26 +2,34 @@
 
 use std::sync::Arc;
 
-use crate::ids::{DeliveryId, EventId, Key, Time};
+use crate::ids::{EventId, LaneKey, Time};
 use crate::outcome::{Failure, Outcome};
 use crate::retry;
 
-/// A delivery that waits for its next attempt.
+/// A delivery that waits for its next attempt. Its name is its number in its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owed {
-    pub id: DeliveryId,
     /// The store's row of the webhook.
     pub webhook_row: i64,
+    /// The run of numbers that `sequence` belongs to.
+    pub stream: i64,
     /// Its number in the webhook's gapless sequence.
     pub sequence: i64,
-    pub key: Key,
+    pub lane: LaneKey,
     pub event_id: EventId,
-    /// The event's body, without `webhook`.
+    /// The event's body, without `webhook`; all deliveries of the event share it.
     pub body: Arc<str>,
     /// Attempts made so far.
     pub attempts: u32,
-    /// Not before this.
-    pub due: Time,
+    /// Waits of the schedule used so far.
+    pub steps: u32,
+    /// Not before this; `None` until an attempt has failed.
+    pub due: Option<Time>,
+    pub first_failed_at: Option<Time>,
+    /// It has left its lane and is tried by itself.
+    pub is_aside: bool,
+    /// The replay job that made it.
+    pub replay: Option<i64>,
 }
 
 /// Where a delivery stands, as listings name it.
@@ -51,23 +59,34 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     Delivered,
-    WaitUntil(Time),
     /// The schedule has ended.
     Failed,
-    /// 410: the endpoint wants no more, so the webhook is switched off; this delivery waits with the rest.
-    SwitchOff,
+    /// It waits for another attempt.
+    Waits {
+        due: Time,
+        steps: u32,
+        first_failed_at: Time,
+        is_aside: bool,
+    },
 }
 
-/// Decides what follows. `attempts` counts the one just made; `roll` is a fair number from 0 to 1.
+/// Decides what follows from an attempt that ended `now`; `roll` is a fair number from 0 to 1.
 #[must_use]
-pub fn decide(outcome: &Outcome, attempts: u32, retry_on_failure: bool, now: Time, roll: f64) -> Settlement {
+pub fn decide(outcome: &Outcome, owed: &Owed, retry_on_failure: bool, now: Time, roll: f64) -> Settlement {
+    let waits = |due: Time, steps: u32| {
+        let first_failed_at = owed.first_failed_at.unwrap_or(now);
+        Settlement::Waits { due, steps, first_failed_at, is_aside: owed.is_aside }
+    };
     match outcome {
         _ if outcome.is_success() => Settlement::Delivered,
-        Outcome::Answered(answer) if answer.status == 410 => Settlement::SwitchOff,
-        Outcome::Answered(_) | Outcome::Failed(_) => match retry::wait_ms(attempts, retry_on_failure, roll) {
-            Some(wait_ms) => Settlement::WaitUntil(now.plus_ms(wait_ms)),
-            None => Settlement::Failed,
-        },
+        // The endpoint wants no more: its webhook is switched off, and this delivery waits with the rest.
+        Outcome::Answered(answer) if answer.status == 410 => waits(now, owed.steps),
+        Outcome::Answered(_) | Outcome::Failed(_) => {
+            match retry::wait_ms(owed.steps + 1, retry_on_failure, roll) {
+                Some(wait_ms) => waits(now.plus_ms(wait_ms), owed.steps + 1),
+                None => Settlement::Failed,
+            }
+        }
     }
 }
 

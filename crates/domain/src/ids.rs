@@ -69,6 +69,61 @@ name!(
     Key
 );
 
+name!(
+    /// A lane's name: the key of its events. Lanes of replays are apart from those of what happens now.
+    LaneKey
+);
+
+/// No key begins with it, and in the order of names it stands behind all that keys begin with.
+const REPLAY: &str = "~";
+
+/// Which of a webhook's lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneKind {
+    /// Of what happens now.
+    Live,
+    /// Of what is owed again.
+    Replay,
+}
+
+impl LaneKind {
+    /// The names of this kind lie between these two.
+    #[must_use]
+    pub fn bounds(self) -> (LaneKey, LaneKey) {
+        let (first, end) = match self {
+            Self::Live => ("", REPLAY),
+            // The last character that there is.
+            Self::Replay => (REPLAY, "\u{10ffff}"),
+        };
+        (LaneKey::trusted(first), LaneKey::trusted(end))
+    }
+}
+
+impl LaneKey {
+    /// The lane of what happens now.
+    #[must_use]
+    pub fn live(key: &Key) -> Self {
+        Self(Arc::clone(&key.0))
+    }
+
+    /// The lane of what is owed again.
+    #[must_use]
+    pub fn replay(key: &Key) -> Self {
+        Self(Arc::from(format!("{REPLAY}{key}")))
+    }
+
+    /// The key of the lane's events.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.strip_prefix(REPLAY).unwrap_or(&self.0)
+    }
+
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        self.0.starts_with(REPLAY)
+    }
+}
+
 /// The uid that acts where no user does (spec 4.1).
 pub const SYSTEM_UID: &str = "app_system";
 
@@ -153,10 +208,6 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// A delivery's row number in the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DeliveryId(pub i64);
-
 /// A reading of the wall clock: milliseconds since 1970, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time {
@@ -179,6 +230,14 @@ impl Time {
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self { ms: self.ms.saturating_add(ms) }
     }
+}
+
+/// Both clocks at one moment: the wall's, which may jump and only rows hold, and ticks in milliseconds, which never
+/// go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Time,
+    pub tick: i64,
 }
 
 fn is_slug(value: &str, length_max: usize) -> bool {
@@ -214,6 +273,16 @@ mod tests {
         for guid in ["group", "group_a", "user_a", "a_user"] {
             assert!(Guid::parse("guid", guid).is_ok(), "{guid}");
         }
+    }
+
+    #[test]
+    fn a_lane_of_replays_keeps_the_key_of_its_events() {
+        let key = Key::trusted("ana_user_ben");
+        let (live, replay) = (LaneKey::live(&key), LaneKey::replay(&key));
+        assert_ne!(live, replay);
+        assert_eq!((live.key(), replay.key()), (key.as_str(), key.as_str()));
+        assert!(replay.is_replay() && !live.is_replay());
+        assert_eq!(LaneKey::trusted(replay.as_str()), replay);
     }
 
     /// Every id of up to four of these parts, every pair of users and every group.

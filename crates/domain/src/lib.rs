@@ -22,3 +22,6 @@ pub mod verdict;
 pub mod event;
 pub mod delivery;
 pub mod lane;
+pub mod circuit;
+pub mod failing;
+pub mod line;

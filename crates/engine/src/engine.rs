@@ -9,6 +9,7 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
 
 use crate::ask::Asking;
+use crate::dispatch::Means;
 use crate::lines::Lines;
 use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
@@ -67,6 +68,19 @@ impl Engine {
             rules,
             asking: Asking::default(),
             muids: MuidsUnderWay::default(),
+        }
+    }
+
+    /// What dispatch works with.
+    #[must_use]
+    pub fn means_of_dispatch(&self) -> Means {
+        Means {
+            store: self.store.clone(),
+            endpoints: self.endpoints.clone(),
+            clock: self.clock.clone(),
+            dice: self.dice.clone(),
+            lines: self.dispatch.clone(),
+            start: self.start.clone(),
         }
     }
 

@@ -4,15 +4,18 @@
 
 pub mod ports;
 pub mod caller;
+mod places;
 pub mod lines;
+mod settlements;
+pub mod dispatch;
 pub mod engine;
 pub mod apps;
 pub mod users;
 pub mod groups;
 pub mod webhooks;
 pub mod ask;
+mod attempts;
 pub mod send_message;
 pub mod messages;
 pub mod receipts;
 pub mod connections;
-pub mod dispatch;

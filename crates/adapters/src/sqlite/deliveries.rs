@@ -1,208 +1,210 @@
-//! What dispatch reads and writes: waiting deliveries, attempts, settlements.
+//! What dispatch reads: webhooks with what it keeps of them, and deliveries that wait.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chathook_domain::delivery::{Owed, Settlement, Status, failure_detail, outcome_name};
-use chathook_domain::ids::{AppId, DeliveryId, EventId, Key, Time};
-use chathook_domain::outcome::Outcome;
-use chathook_domain::webhook::Webhook;
-use chathook_engine::ports::store::{DeliveryStore, Settled, Stored};
+use chathook_domain::delivery::Owed;
+use chathook_domain::ids::{EventId, LaneKey, LaneKind, StartId, Time};
+use chathook_domain::lane::{LANE_LENGTH_MAX, LanePart};
+use chathook_engine::ports::store::{
+    Asides, DeliveryStore, LineOf, NoticeKind, READ_BYTES_MAX, Settled, Stored, SwitchOff, Target,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{Sqlite, fault, webhooks};
+use super::{Sqlite, fault, notices, settlements, webhooks};
 
-/// Bytes of an answer's body that an attempt keeps (design 6).
-const KEPT_BYTES_MAX: usize = 4_096;
-/// Why a 410 switched a webhook off.
-const GONE: &str = "gone";
+/// The columns of `waiting` that make an [`Owed`], in the order of [`owed_from`].
+macro_rules! owed_columns {
+    () => {
+        "w.stream, w.sequence, w.lane, e.id, e.body, w.attempts, w.steps, w.due, w.first_failed_at,
+         w.is_aside, w.replay"
+    };
+}
 
 #[async_trait]
 impl DeliveryStore for Sqlite {
-    async fn all_webhooks(&self) -> Stored<Vec<(AppId, Webhook)>> {
-        self.read(webhooks::load_all).await
+    async fn webhook_rows(&self) -> Stored<Vec<i64>> {
+        self.read(|db, _| {
+            let rows = db
+                .prepare_cached("SELECT row FROM webhook ORDER BY row")
+                .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect());
+            rows.map_err(fault)
+        })
+        .await
     }
 
-    async fn webhook_by_row(&self, row: i64) -> Stored<Option<(AppId, Webhook)>> {
-        self.read(move |db, vault| webhooks::load(db, vault, row)).await
+    async fn target(&self, webhook_row: i64) -> Stored<Option<Target>> {
+        self.read(move |db, vault| webhooks::target(db, vault, webhook_row)).await
     }
 
-    async fn waiting_keys(&self, webhook_row: i64, after: Option<&Key>, limit: i64) -> Stored<Vec<Key>> {
+    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart> {
+        let lane = lane.clone();
+        self.read(move |db, _| Reading::of(db, of).part(lane, after).map_err(fault)).await
+    }
+
+    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>> {
+        self.read(move |db, _| {
+            let mut reading = Reading::of(db, of);
+            lanes
+                .into_iter()
+                .map(|lane| reading.part(lane, 0))
+                .collect::<rusqlite::Result<_>>()
+                .map_err(fault)
+        })
+        .await
+    }
+
+    async fn waiting_lanes(
+        &self,
+        of: LineOf,
+        kind: LaneKind,
+        after: Option<&LaneKey>,
+        limit: usize,
+    ) -> Stored<Vec<LanePart>> {
         let after = after.cloned();
-        self.read(move |db, _| waiting_keys(db, webhook_row, after, limit).map_err(fault)).await
+        self.read(move |db, _| Reading::of(db, of).lanes(kind, after, limit).map_err(fault)).await
     }
 
-    async fn waiting_of_key(&self, webhook_row: i64, key: &Key, after: i64, limit: i64) -> Stored<Vec<Owed>> {
-        let key = key.clone();
-        self.read(move |db, _| waiting_of_key(db, webhook_row, &key, after, limit).map_err(fault)).await
+    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides> {
+        self.read(move |db, _| asides(db, of, until, limit).map_err(fault)).await
     }
 
-    async fn settle(&self, settled: Vec<Settled>) -> Stored<()> {
+    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
         self.write(move |w| {
-            for one in &settled {
-                insert_attempt(w.db, one).map_err(fault)?;
-                settle(w.db, one).map_err(fault)?;
-            }
-            let rows: BTreeSet<i64> = settled.iter().map(|one| one.webhook_row).collect();
-            for row in rows {
-                advance_settled(w.db, row).map_err(fault)?;
+            let mut update =
+                w.db.prepare_cached("UPDATE waiting SET is_aside = 1 WHERE stream = ?1 AND sequence = ?2")
+                    .map_err(fault)?;
+            for sequence in sequences {
+                update.execute((stream, sequence)).map_err(fault)?;
             }
             Ok(())
         })
         .await
     }
 
-    async fn settled_up_to(&self, webhook_row: i64) -> Stored<i64> {
-        self.read(move |db, _| {
-            let number = db
-                .prepare_cached(
-                    "SELECT s.settled FROM webhook w JOIN webhook_sequence s ON s.app = w.app AND s.id = w.id
-                     WHERE w.row = ?1",
-                )
-                .and_then(|mut query| query.query_row([webhook_row], |row| row.get(0)).optional());
-            Ok(number.map_err(fault)?.unwrap_or(0))
+    async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
+        let start = start.clone();
+        self.write(move |w| settlements::settle(w, &start, &settled)).await
+    }
+
+    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()> {
+        self.write(move |w| {
+            w.db.prepare_cached("UPDATE webhook SET failing_since = ?2 WHERE row = ?1")
+                .and_then(|mut update| update.execute((webhook_row, since.map(|at| at.ms))))
+                .map(drop)
+                .map_err(fault)
         })
         .await
     }
-}
 
-/// One seek per key, since a lane may hold any number of deliveries.
-fn waiting_keys(
-    db: &Connection,
-    webhook_row: i64,
-    after: Option<Key>,
-    limit: i64,
-) -> rusqlite::Result<Vec<Key>> {
-    let mut query = db.prepare_cached(
-        "SELECT key FROM delivery WHERE webhook_row = ?1 AND status = 'waiting' AND key > ?2 ORDER BY key LIMIT 1",
-    )?;
-    let mut keys = Vec::new();
-    // A key is never empty, so all come after the empty one.
-    let mut last = after.map_or_else(String::new, |key| key.as_str().to_owned());
-    for _ in 0..limit {
-        let next: Option<String> = query.query_row((webhook_row, &last), |row| row.get(0)).optional()?;
-        let Some(key) = next else { break };
-        keys.push(Key::trusted(&key));
-        last = key;
+    async fn switch_off(&self, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()> {
+        self.write(move |w| notices::switch_off(w, webhook_row, why, at)).await
     }
-    Ok(keys)
-}
 
-fn waiting_of_key(
-    db: &Connection,
-    webhook_row: i64,
-    key: &Key,
-    after: i64,
-    limit: i64,
-) -> rusqlite::Result<Vec<Owed>> {
-    let mut query = db.prepare_cached(
-        "SELECT d.id, d.webhook_row, d.sequence, d.key, e.id, e.body, d.attempts, d.due
-         FROM delivery d JOIN event e ON e.row = d.event
-         WHERE d.webhook_row = ?1 AND d.status = 'waiting' AND d.key = ?2 AND d.sequence > ?3
-         ORDER BY d.sequence LIMIT ?4",
-    )?;
-    query.query_map((webhook_row, key.as_str(), after, limit), owed_from)?.collect()
-}
-
-fn owed_from(row: &Row<'_>) -> rusqlite::Result<Owed> {
-    Ok(Owed {
-        id: DeliveryId(row.get(0)?),
-        webhook_row: row.get(1)?,
-        sequence: row.get(2)?,
-        key: Key::trusted(row.get_ref(3)?.as_str()?),
-        event_id: EventId::trusted(row.get_ref(4)?.as_str()?),
-        body: Arc::from(row.get_ref(5)?.as_str()?),
-        attempts: row.get(6)?,
-        due: Time::from_ms(row.get(7)?),
-    })
-}
-
-/// Leaves out an attempt whose delivery is no longer there: its app was deleted.
-fn insert_attempt(db: &Connection, settled: &Settled) -> rusqlite::Result<()> {
-    let kept = match &settled.outcome {
-        Outcome::Answered(answer) => {
-            let length = answer.body.len().min(KEPT_BYTES_MAX);
-            Some(String::from_utf8_lossy(&answer.body[..length]).into_owned())
-        }
-        Outcome::Failed(_) => None,
-    };
-    let phases = &settled.phases;
-    db.prepare_cached(
-        "INSERT INTO attempt (delivery, attempt, outcome, detail, address, resolve_us, connect_us, tls_us,
-                              first_byte_us, total_us, kept, started_at, start)
-         SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 FROM delivery WHERE id = ?1 AND app = ?2",
-    )?
-    .execute(rusqlite::params![
-        settled.delivery.0,
-        settled.app.as_str(),
-        settled.attempt,
-        outcome_name(&settled.outcome),
-        failure_detail(&settled.outcome),
-        settled.address,
-        micros(phases.resolve_us),
-        micros(phases.connect_us),
-        micros(phases.tls_us),
-        micros(phases.first_byte_us),
-        micros(Some(phases.total_us)),
-        kept,
-        settled.started_at.ms,
-        settled.start.as_str(),
-    ])?;
-    Ok(())
-}
-
-fn micros(us: Option<u64>) -> Option<i64> {
-    us.map(|us| i64::try_from(us).unwrap_or(i64::MAX))
-}
-
-/// Only what still waits is changed: a delivery cancelled meanwhile stays cancelled.
-fn settle(db: &Connection, settled: &Settled) -> rusqlite::Result<()> {
-    let ended_at = settled.started_at.plus_ms(i64::try_from(settled.phases.total_us / 1_000).unwrap_or(0));
-    match settled.settlement {
-        Settlement::Delivered => end(db, settled, Status::Delivered, ended_at),
-        Settlement::Failed => end(db, settled, Status::Failed, ended_at),
-        Settlement::WaitUntil(due) => wait(db, settled, due),
-        Settlement::SwitchOff => {
-            db.prepare_cached(
-                "UPDATE webhook SET switched_off = ?1 WHERE row = ?2 AND switched_off IS NULL",
-            )?
-            .execute((GONE, settled.webhook_row))?;
-            wait(db, settled, ended_at)
-        }
+    async fn notify(&self, webhook_row: i64, kind: NoticeKind, text: String, at: Time) -> Stored<()> {
+        self.write(move |w| notices::insert(w.db, webhook_row, kind, &text, at)).await
     }
 }
 
-fn end(db: &Connection, settled: &Settled, status: Status, ended_at: Time) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE delivery SET status = ?1, attempts = ?2, ended_at = ?3
-         WHERE id = ?4 AND app = ?5 AND status = 'waiting'",
-    )?
-    .execute((
-        status.as_str(),
-        settled.attempt,
-        ended_at.ms,
-        settled.delivery.0,
-        settled.app.as_str(),
+/// One read of what waits in lanes. Long messages make it shorter, and each lane has its first all the same.
+struct Reading<'a> {
+    db: &'a Connection,
+    of: LineOf,
+    bytes: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn of(db: &'a Connection, of: LineOf) -> Self {
+        Self { db, of, bytes: 0 }
+    }
+
+    /// One seek per lane, since a lane may hold any number of deliveries.
+    fn lanes(
+        &mut self,
+        kind: LaneKind,
+        after: Option<LaneKey>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<LanePart>> {
+        let (first, end) = kind.bounds();
+        let mut query = self.db.prepare_cached(
+            "SELECT lane FROM waiting WHERE stream = ?1 AND lane > ?2 AND lane < ?3 AND is_aside = 0
+             ORDER BY lane LIMIT 1",
+        )?;
+        let mut last = after.unwrap_or(first);
+        let mut parts = Vec::new();
+        while parts.len() < limit {
+            let next = query
+                .query_row((self.of.stream, last.as_str(), end.as_str()), |row| {
+                    Ok(LaneKey::trusted(row.get_ref(0)?.as_str()?))
+                })
+                .optional()?;
+            let Some(lane) = next else { break };
+            last = lane.clone();
+            parts.push(self.part(lane, 0)?);
+        }
+        Ok(parts)
+    }
+
+    fn part(&mut self, lane: LaneKey, after: i64) -> rusqlite::Result<LanePart> {
+        let mut query = self.db.prepare_cached(concat!(
+            "SELECT ",
+            owed_columns!(),
+            " FROM waiting w JOIN event e ON e.row = w.event
+             WHERE w.stream = ?1 AND w.lane = ?2 AND w.sequence > ?3 AND w.is_aside = 0 ORDER BY w.sequence"
+        ))?;
+        let mut rows = query.query((self.of.stream, lane.as_str(), after))?;
+        let mut owed = Vec::new();
+        let mut has_more = false;
+        while let Some(row) = rows.next()? {
+            if owed.len() >= LANE_LENGTH_MAX || (self.bytes > READ_BYTES_MAX && !owed.is_empty()) {
+                has_more = true;
+                break;
+            }
+            let next = owed_from(row, self.of.webhook_row)?;
+            self.bytes += next.body.len();
+            owed.push(next);
+        }
+        Ok(LanePart { lane, owed, has_more })
+    }
+}
+
+fn asides(db: &Connection, of: LineOf, until: Time, limit: usize) -> rusqlite::Result<Asides> {
+    let mut query = db.prepare_cached(concat!(
+        "SELECT ",
+        owed_columns!(),
+        " FROM waiting w JOIN event e ON e.row = w.event
+         WHERE w.stream = ?1 AND w.is_aside = 1 ORDER BY w.due, w.sequence"
     ))?;
-    Ok(())
+    let mut rows = query.query([of.stream])?;
+    let mut asides = Asides::default();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let owed = owed_from(row, of.webhook_row)?;
+        let is_due = owed.due.is_none_or(|due| due <= until);
+        if !is_due || asides.owed.len() >= limit || bytes > READ_BYTES_MAX {
+            asides.next = Some(owed);
+            break;
+        }
+        bytes += owed.body.len();
+        asides.owed.push(owed);
+    }
+    Ok(asides)
 }
 
-fn wait(db: &Connection, settled: &Settled, due: Time) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE delivery SET attempts = ?1, due = ?2 WHERE id = ?3 AND app = ?4 AND status = 'waiting'",
-    )?
-    .execute((settled.attempt, due.ms, settled.delivery.0, settled.app.as_str()))?;
-    Ok(())
-}
-
-/// Each number has a delivery, so all below the first that waits are settled.
-pub(super) fn advance_settled(db: &Connection, webhook_row: i64) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "UPDATE webhook_sequence SET settled = coalesce(
-             (SELECT min(sequence) - 1 FROM delivery WHERE webhook_row = ?1 AND status = 'waiting'), last)
-         WHERE (app, id) = (SELECT app, id FROM webhook WHERE row = ?1)",
-    )?
-    .execute([webhook_row])?;
-    Ok(())
+fn owed_from(row: &Row<'_>, webhook_row: i64) -> rusqlite::Result<Owed> {
+    let due: i64 = row.get(7)?;
+    Ok(Owed {
+        webhook_row,
+        stream: row.get(0)?,
+        sequence: row.get(1)?,
+        lane: LaneKey::trusted(row.get_ref(2)?.as_str()?),
+        event_id: EventId::trusted(row.get_ref(3)?.as_str()?),
+        body: Arc::from(row.get_ref(4)?.as_str()?),
+        attempts: row.get(5)?,
+        steps: row.get(6)?,
+        due: (due > 0).then(|| Time::from_ms(due)),
+        first_failed_at: row.get::<_, Option<i64>>(8)?.map(Time::from_ms),
+        is_aside: row.get(9)?,
+        replay: row.get(10)?,
+    })
 }

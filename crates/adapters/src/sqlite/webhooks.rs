@@ -1,40 +1,63 @@
-//! Webhooks, their triggers, and the sequence that outlives them.
+//! Webhooks, their triggers, and the stream of numbers that outlives them.
 
 use async_trait::async_trait;
+use chathook_domain::delivery::Status;
 use chathook_domain::ids::{AppId, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{
     Config, Credentials, EndpointUrl, OnFailure, SigningSecret, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
 };
-use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, WebhookStore};
+use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::cache::{Cache, Cached, Caches};
+use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, fault};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
     retry_on_failure, on_failure, timeout_ms, signing_secret, switched_off, created_at, updated_at FROM webhook";
 
-pub(crate) fn load(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<(AppId, Webhook)>> {
-    db.prepare_cached(&format!("{SELECT} WHERE row = ?1"))
+/// A webhook with what dispatch keeps of it.
+pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<Target>> {
+    let found = db
+        .prepare_cached(&format!("{SELECT} WHERE row = ?1"))
         .and_then(|mut query| query.query_row([row], columns).optional())
-        .map_err(fault)?
-        .map(|columns| columns.into_webhook(db, vault))
-        .transpose()
-}
-
-/// Every webhook of the server.
-pub(crate) fn load_all(db: &Connection, vault: &Vault) -> Stored<Vec<(AppId, Webhook)>> {
-    let rows: Vec<WebhookColumns> = db
-        .prepare_cached(&format!("{SELECT} ORDER BY row"))
-        .and_then(|mut query| query.query_map([], columns)?.collect())
         .map_err(fault)?;
-    rows.into_iter().map(|columns| columns.into_webhook(db, vault)).collect()
+    let Some(found) = found else { return Ok(None) };
+    let (app, webhook) = found.into_webhook(db, vault)?;
+    let (stream, settled, failing_since): (i64, i64, Option<i64>) = db
+        .prepare_cached(
+            "SELECT s.row, s.settled, w.failing_since FROM webhook w JOIN stream s ON s.row = w.stream
+             WHERE w.row = ?1",
+        )
+        .and_then(|mut query| query.query_row([row], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))))
+        .map_err(fault)?;
+    Ok(Some(Target { app, webhook, stream, settled, failing_since: failing_since.map(Time::from_ms) }))
 }
 
-/// The app's webhooks, in the order in which they were created.
-pub(crate) fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
+/// All webhooks of an app, in the order in which they were created.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Webhooks(Vec<Webhook>);
+
+impl Cached for Webhooks {
+    type Name = AppId;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.webhooks
+    }
+
+    fn places(app: &AppId, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::Webhooks, &[app.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Option<Self>> {
+        of_app(db, vault, app).map(|webhooks| Some(Self(webhooks)))
+    }
+}
+
+fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
     let rows: Vec<WebhookColumns> = db
         .prepare_cached(&format!("{SELECT} WHERE app = ?1 ORDER BY row"))
         .and_then(|mut query| query.query_map([app.as_str()], columns)?.collect())
@@ -163,10 +186,12 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
         let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
     }
+    let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
         "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
-         on_failure, timeout_ms, signing_secret, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+         on_failure, timeout_ms, signing_secret, created_at, updated_at, \
+         stream, off_since) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
         params![
             app.as_str(),
             id.as_str(),
@@ -180,17 +205,23 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
             config.on_failure.as_str(),
             config.timeout_ms,
             w.vault.seal(&secret_record(app, id), secret),
-            at.ms
+            at.ms,
+            stream,
+            (!config.enabled).then_some(at.ms)
         ],
     )
-    .and_then(|_| {
-        w.db.execute(
-            "INSERT OR IGNORE INTO webhook_sequence (app, id) VALUES (?1, ?2)",
-            [app.as_str(), id.as_str()],
-        )
-    })
     .map_err(fault)?;
     present(w, app, id)
+}
+
+/// The row of the webhook's numbers: those of an earlier one under this id, where there was one.
+fn stream_of(db: &Connection, app: &AppId, id: &WebhookId) -> rusqlite::Result<i64> {
+    db.execute("INSERT OR IGNORE INTO stream (app, webhook) VALUES (?1, ?2)", [app.as_str(), id.as_str()])?;
+    db.query_row(
+        "SELECT row FROM stream WHERE app = ?1 AND webhook = ?2",
+        [app.as_str(), id.as_str()],
+        |row| row.get(0),
+    )
 }
 
 fn sealed_password(vault: &Vault, app: &AppId, id: &WebhookId, config: &Config) -> Option<Vec<u8>> {
@@ -210,7 +241,9 @@ fn set_config(
     w.db.execute(
         "UPDATE webhook SET name = ?2, url = ?3, use_basic_auth = ?4, username = ?5, password = ?6, enabled = ?7, \
          retry_on_failure = ?8, on_failure = ?9, timeout_ms = ?10, updated_at = ?11, \
-         switched_off = CASE WHEN ?12 THEN NULL ELSE switched_off END WHERE row = ?1",
+         switched_off = CASE WHEN ?12 THEN NULL ELSE switched_off END, \
+         off_since = CASE WHEN ?7 AND (?12 OR switched_off IS NULL) THEN NULL ELSE coalesce(off_since, ?11) END \
+         WHERE row = ?1",
         params![
             row,
             config.name,
@@ -230,21 +263,24 @@ fn set_config(
     present(w, app, id)
 }
 
-/// What waits is cancelled; the sequence stays for a webhook made again under this id.
-fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId) -> Stored<bool> {
+/// What waits is cancelled; the numbers stay for a webhook made again under this id.
+fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
-    for sql in [
-        "UPDATE delivery SET status = 'cancelled' WHERE webhook_row = ?1 AND status = 'waiting'",
-        "DELETE FROM webhook_trigger WHERE webhook_row = ?1",
-        "DELETE FROM webhook WHERE row = ?1",
-    ] {
-        w.db.execute(sql, [webhook.row]).map_err(fault)?;
-    }
+    let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
-        "UPDATE webhook_sequence SET settled = last WHERE app = ?1 AND id = ?2",
-        [app.as_str(), id.as_str()],
+        "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at) \
+         SELECT stream, sequence, lane, event, ?2, attempts, replay, created_at, ?3 FROM waiting WHERE stream = ?1",
+        params![stream, Status::Cancelled.as_str(), at.ms],
     )
     .map_err(fault)?;
+    for (sql, row) in [
+        ("DELETE FROM waiting WHERE stream = ?1", stream),
+        ("UPDATE stream SET settled = last, waiting_bytes = 0 WHERE row = ?1", stream),
+        ("DELETE FROM webhook_trigger WHERE webhook_row = ?1", webhook.row),
+        ("DELETE FROM webhook WHERE row = ?1", webhook.row),
+    ] {
+        w.db.execute(sql, [row]).map_err(fault)?;
+    }
     Ok(true)
 }
 
@@ -276,8 +312,8 @@ impl WebhookStore for Sqlite {
     }
 
     async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>> {
-        let app = app.clone();
-        self.read(move |db, vault| of_app(db, vault, &app)).await
+        let webhooks = self.look_up::<Webhooks>(app.clone()).await?;
+        Ok(webhooks.map_or_else(Vec::new, |found| found.0.clone()))
     }
 
     async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>> {
@@ -297,9 +333,9 @@ impl WebhookStore for Sqlite {
         self.write(move |w| set_config(w, &app, &id, &config, switched_off, at)).await
     }
 
-    async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Stored<bool> {
+    async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
         let (app, id) = (app.clone(), id.clone());
-        self.write(move |w| delete(w, &app, &id)).await
+        self.write(move |w| delete(w, &app, &id, at)).await
     }
 
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook> {

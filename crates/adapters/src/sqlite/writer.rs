@@ -13,6 +13,7 @@ use chathook_engine::ports::store::{Offers, StoreError, Stored};
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache::Caches;
 use super::{Writing, fault};
 use crate::vault::Vault;
 
@@ -42,6 +43,7 @@ impl Writer {
         db: Connection,
         checkpoints: Connection,
         vault: Arc<Vault>,
+        caches: Arc<Caches>,
         offers: Arc<dyn Offers>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
@@ -50,7 +52,7 @@ impl Writer {
         let beside = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || make_checkpoints(&checkpoints, &is_due))?;
-        let work = Work { db, vault, offers, health: Arc::clone(&health), due, changes_seen: 0 };
+        let work = Work { db, vault, caches, offers, health: Arc::clone(&health), due, changes_seen: 0 };
         let writing =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
         // Joined in this order: the checkpoint thread ends when the writer has.
@@ -150,9 +152,17 @@ impl Job for Probe {
     }
 }
 
+/// What is told of a commit.
+#[derive(Default)]
+struct News {
+    owed: Vec<Owed>,
+    changed: Vec<i64>,
+}
+
 struct Work {
     db: Connection,
     vault: Arc<Vault>,
+    caches: Arc<Caches>,
     offers: Arc<dyn Offers>,
     health: Arc<Health>,
     due: std_mpsc::SyncSender<()>,
@@ -173,15 +183,13 @@ impl Work {
     }
 
     fn do_batch(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        match self.commit(&mut batch) {
-            Ok(owed) => {
+        let committed = self.commit(&mut batch);
+        // Before anybody is answered. What was rolled back counts as changed, too, which costs a read.
+        self.caches.changes.publish();
+        match committed {
+            Ok(news) => {
                 self.health.last_write_failed.store(false, Ordering::Release);
-                if !owed.is_empty() {
-                    let offered = std::panic::catch_unwind(AssertUnwindSafe(|| self.offers.offer(owed)));
-                    if offered.is_err() {
-                        tracing::error!("offering deliveries panicked; they are found again after a start");
-                    }
-                }
+                self.tell(news);
                 batch.into_iter().for_each(|job| job.end(None));
                 self.call_for_checkpoint();
             }
@@ -193,13 +201,28 @@ impl Work {
         }
     }
 
+    fn tell(&self, news: News) {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            if !news.owed.is_empty() {
+                self.offers.offer(news.owed);
+            }
+            news.changed.into_iter().for_each(|row| self.offers.changed(row));
+        }));
+        if told.is_err() {
+            tracing::error!("offering deliveries panicked; they are found again after a start");
+        }
+    }
+
     /// All of the batch or nothing, refused jobs aside. Answers with what the jobs owe, in their order.
-    fn commit(&self, batch: &mut [Box<dyn Job>]) -> Stored<Vec<Owed>> {
+    fn commit(&self, batch: &mut [Box<dyn Job>]) -> Stored<News> {
         self.db.execute_batch("BEGIN IMMEDIATE").map_err(fault)?;
-        let mut all = Vec::new();
+        let mut all = News::default();
         for job in batch.iter_mut() {
             match self.run_one(job.as_mut()) {
-                Ok(owed) => all.extend(owed),
+                Ok(news) => {
+                    all.owed.extend(news.owed);
+                    all.changed.extend(news.changed);
+                }
                 Err(error) => return Err(self.undo(error)),
             }
             // A full disk may end the whole transaction, and with it what earlier jobs wrote.
@@ -215,20 +238,26 @@ impl Work {
     }
 
     /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
-    fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<Vec<Owed>> {
+    fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
         self.db.execute_batch("SAVEPOINT job")?;
-        let mut writing = Writing { db: &self.db, vault: &self.vault, owed: Vec::new() };
+        let mut writing = Writing {
+            db: &self.db,
+            vault: &self.vault,
+            caches: &self.caches,
+            owed: Vec::new(),
+            changed: Vec::new(),
+        };
         let is_kept = job.run(&mut writing);
-        let owed = writing.owed;
+        let news = News { owed: writing.owed, changed: writing.changed };
         if self.db.is_autocommit() {
-            return Ok(Vec::new());
+            return Ok(News::default());
         }
         if is_kept {
             self.db.execute_batch("RELEASE job")?;
-            Ok(owed)
+            Ok(news)
         } else {
             self.db.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            Ok(Vec::new())
+            Ok(News::default())
         }
     }
 
@@ -302,6 +331,7 @@ mod tests {
 
     impl Offers for Nobody {
         fn offer(&self, _owed: Vec<Owed>) {}
+        fn changed(&self, _webhook_row: i64) {}
     }
 
     #[tokio::test]

@@ -46,6 +46,8 @@ struct Nowhere;
 
 impl Offers for Nowhere {
     fn offer(&self, _: Vec<Owed>) {}
+
+    fn changed(&self, _: i64) {}
 }
 
 impl Stock {

@@ -122,7 +122,7 @@ pub const fn status_of(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-        Code::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::StoreUnavailable | Code::StartSuperseded => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
