@@ -12,10 +12,10 @@ use crate::tenant::{CONVERSATIONS, Tenant};
 pub const DEFINITION: &str = "\
 before-message
   8 callers as in `sends`, one webhook that listens to before_message, once with an endpoint that answers
-  at once and once with one that waits 5 ms. Measured as the server records it: `beforeMessage.tookUs` of the webhook's
-  stats. Compared
-  with the bare client on 8 connections, the same POST and the same sink: p50 at most 60 µs above it with
-  the instant sink; p50 at most 1.05 ×, p99 at most 1.3 × of it with the other. Whole sends stand beside.";
+  at once and once with one that waits 5 ms. Measured as the server records it for its users
+  (`beforeMessage.tookUs` of the webhook's stats), and compared with the bare client on 8 connections, the
+  same POST and the same sink: p50 at most 60 µs above it with the instant sink; p50 at most 1.05 × and p99
+  at most 1.3 × of it with the other. Whole sends stand beside where the server records nothing.";
 
 pub const CALLERS: usize = 8;
 const HOOK: &str = "sink";
