@@ -5,5 +5,6 @@ pub mod app;
 pub mod config;
 pub mod dev;
 pub mod doors;
+pub mod limits;
 pub mod serve;
 pub mod socket;
