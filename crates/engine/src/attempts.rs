@@ -10,7 +10,7 @@ use chathook_domain::event::body_for;
 use chathook_domain::ids::Time;
 use chathook_domain::line::Taken;
 use chathook_domain::outcome::{Failure, Outcome};
-use chathook_domain::webhook::IN_FLIGHT_MAX;
+use chathook_domain::webhook::IDLE_CONNECTIONS_MAX;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
@@ -150,7 +150,7 @@ fn post_of(errand: &Errand, now: Time) -> Post {
         connect_timeout: CONNECT_TIMEOUT,
         timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
         answer_bytes_max: ANSWER_BYTES_MAX,
-        idle_connections_max: IN_FLIGHT_MAX,
+        idle_connections_max: IDLE_CONNECTIONS_MAX,
     }
 }
 
