@@ -1,5 +1,5 @@
 //! One endpoint's circuit (design 6): it opens after failures in a row, lets one probe through at a time, and closes
-//! with a success, after which attempts in flight grow from one by doubling. Time is monotonic ticks in milliseconds.
+//! when the endpoint is seen to work (`docs/decisions/0004-an-endpoint-that-answers-works.md`), after which attempts in flight grow from one by doubling. Time is monotonic ticks in milliseconds.
 
 use crate::outcome::{Blame, Outcome};
 
@@ -25,7 +25,8 @@ pub struct Circuit {
     paused_until: i64,
     /// The last attempt ended without an answer.
     is_silent: bool,
-    last_success: Option<i64>,
+    /// When the endpoint was last seen to work: it took a delivery, or refused one for what it is.
+    worked_at: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Circuit {
             allowed: in_flight_max,
             paused_until: i64::MIN,
             is_silent: false,
-            last_success: None,
+            worked_at: None,
         }
     }
 
@@ -83,10 +84,10 @@ impl Circuit {
         self.state != State::Closed
     }
 
-    /// Whether anything has succeeded after this tick.
+    /// Whether the endpoint was seen to work after this tick.
     #[must_use]
-    pub fn has_succeeded_since(&self, tick: i64) -> bool {
-        self.last_success.is_some_and(|success| success > tick)
+    pub fn has_worked_since(&self, tick: i64) -> bool {
+        self.worked_at.is_some_and(|at| at > tick)
     }
 
     /// As what another attempt may go out now, where one may.
@@ -149,25 +150,30 @@ impl Circuit {
             self.paused_until = self.paused_until.max(now + pause_ms.min(PAUSE_MS_MAX));
         }
         match outcome.blame() {
-            Blame::Nobody => self.succeed(now),
+            Blame::Nobody => {
+                self.failures_in_row = 0;
+                if self.state == State::Closed {
+                    self.allowed = (self.allowed * 2).min(self.in_flight_max);
+                }
+                self.works(now)
+            }
+            // It counts neither for nor against the endpoint, but it is an answer.
+            Blame::Delivery => self.works(now),
             Blame::Endpoint => {
                 self.failures_in_row = self.failures_in_row.saturating_add(1);
                 self.fail(role, now)
             }
-            Blame::Delivery => self.fail(role, now),
+            Blame::Us => self.fail(role, now),
         }
     }
 
-    fn succeed(&mut self, now: i64) -> Turn {
-        self.failures_in_row = 0;
-        self.last_success = Some(now);
+    fn works(&mut self, now: i64) -> Turn {
+        self.worked_at = Some(now);
         match self.state {
-            State::Closed => {
-                self.allowed = (self.allowed * 2).min(self.in_flight_max);
-                Turn::None
-            }
+            State::Closed => Turn::None,
             State::Open { .. } | State::Probing { .. } => {
                 self.state = State::Closed;
+                self.failures_in_row = 0;
                 self.allowed = 1;
                 Turn::Closed
             }
@@ -254,6 +260,13 @@ mod tests {
             assert_eq!(circuit.in_flight_allowed(), allowed);
             circuit.note(&answered(200), Role::Ordinary, 10_000);
         }
+    }
+
+    #[test]
+    fn a_probe_that_is_refused_for_what_it_is_shows_that_the_endpoint_works() {
+        let mut circuit = opened();
+        assert_eq!(probe(&mut circuit, &answered(422), 10_000), Turn::Closed);
+        assert!(circuit.has_worked_since(9_999));
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Failing {
     pub fn note(&mut self, outcome: &Outcome, turn: Turn, now: Now, notes: &mut Vec<Note>) {
         match outcome.blame() {
             Blame::Nobody => self.succeed(notes),
-            Blame::Endpoint | Blame::Delivery => self.fail(turn, now, notes),
+            Blame::Endpoint | Blame::Delivery | Blame::Us => self.fail(turn, now, notes),
         }
     }
 

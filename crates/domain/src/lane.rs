@@ -65,6 +65,7 @@ pub struct Lanes {
     waiting: BTreeSet<(i64, LaneKey)>,
     /// Lanes that let a delivery step aside, and none of whose deliveries has succeeded since.
     spent: HashSet<LaneKey>,
+    clock: SteadyClock,
     queued_bytes: usize,
     beyond: fetch::Beyond,
 }
@@ -103,7 +104,7 @@ pub enum Due {
 impl Lanes {
     /// Lanes that first look into the store for what an earlier start left.
     #[must_use]
-    pub fn after_start(bounds: Bounds, patience_ms: Option<i64>) -> Self {
+    pub fn after_start(bounds: Bounds, patience_ms: Option<i64>, now: Now) -> Self {
         Self {
             lanes: HashMap::new(),
             bounds,
@@ -112,6 +113,7 @@ impl Lanes {
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
             spent: HashSet::new(),
+            clock: SteadyClock::from_now(now),
             queued_bytes: 0,
             beyond: fetch::Beyond::after_start(bounds.lanes_max),
         }
@@ -249,6 +251,20 @@ impl Lanes {
         Some(Due::Again)
     }
 
+    /// The head of a lane that waits.
+    #[must_use]
+    pub fn head_of(&self, key: &LaneKey) -> Option<&Owed> {
+        self.lanes.get(key)?.queue.front()
+    }
+
+    /// A lane whose time has come is to be looked at again at this tick.
+    pub fn postpone(&mut self, key: &LaneKey, until: i64) {
+        if let Some(lane) = self.lanes.get_mut(key) {
+            lane.until = Some(until);
+            self.waiting.insert((until, key.clone()));
+        }
+    }
+
     /// The head of a lane that waited may go.
     pub fn line_up(&mut self, key: &LaneKey) {
         if let Some(lane) = self.lanes.get_mut(key) {
@@ -327,17 +343,17 @@ impl Lanes {
         }
     }
 
-    /// The tick at which a lane's time comes, or the store is to be looked into again.
+    /// The first tick after now at which a lane's time comes, or the store is to be looked into again.
     #[must_use]
-    pub fn next_due(&self) -> Option<i64> {
+    pub fn next_due(&self, now: i64) -> Option<i64> {
         let first = self.waiting.first().map(|(due, _)| *due);
-        first.into_iter().chain(self.beyond.held_due()).min()
+        first.into_iter().chain(self.beyond.held_due()).filter(|tick| *tick > now).min()
     }
 
     /// The store holds something that could be in memory.
     #[must_use]
-    pub fn lacks_some(&self) -> bool {
-        self.beyond.is_to_be_fetched()
+    pub fn lacks_some(&self, now: i64) -> bool {
+        self.beyond.is_to_be_fetched(now)
     }
 
     #[must_use]
@@ -436,7 +452,33 @@ fn due_tick(owed: &Owed, now: Now) -> Option<i64> {
     (ahead_ms > 0).then(|| now.tick + ahead_ms.min(retry::longest_wait_ms(owed.steps)))
 }
 
-/// The tick at which a stored delivery first failed; never after now.
-fn failed_tick(owed: &Owed, now: Now) -> Option<i64> {
-    owed.first_failed_at.map(|at| now.tick - (now.wall.ms - at.ms).max(0))
+/// Since when the wall clock goes with the ticks: what it tells of the time before is not to be trusted.
+#[derive(Debug, Clone, Copy)]
+pub struct SteadyClock {
+    ahead_ms: i64,
+    since: i64,
+}
+
+/// How far the two clocks may drift apart between two looks.
+const DRIFT_MS_MAX: i64 = 1_000;
+
+impl SteadyClock {
+    #[must_use]
+    pub fn from_now(now: Now) -> Self {
+        Self { ahead_ms: now.wall.ms - now.tick, since: now.tick }
+    }
+
+    /// Takes note of a wall clock that has jumped.
+    #[must_use]
+    pub fn looked_at(self, now: Now) -> Self {
+        let seen = Self::from_now(now);
+        if (seen.ahead_ms - self.ahead_ms).abs() > DRIFT_MS_MAX { seen } else { self }
+    }
+
+    /// Since when a stored delivery has held its lane, where it has failed: patience counts from the last start, or
+    /// jump of the clock, at the earliest.
+    fn held_since(self, owed: &Owed, now: Now) -> i64 {
+        let failed_ago_ms = owed.first_failed_at.map_or(0, |at| (now.wall.ms - at.ms).max(0));
+        (now.tick - failed_ago_ms).max(self.since)
+    }
 }

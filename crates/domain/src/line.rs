@@ -15,6 +15,9 @@ use crate::retry;
 /// Deliveries that have stepped aside and are fetched at once when they are due.
 pub const ASIDE_MAX: usize = 64;
 
+/// How long a lane waits for what was written of its head before, where its patience is over.
+const POSTPONE_MS: i64 = 100;
+
 /// What the customer has decided of a webhook's deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -48,15 +51,15 @@ pub struct Line {
     /// In flight, by sequence.
     out: HashMap<i64, Out>,
     replays_out: usize,
-    /// Back from an attempt, and not yet written to the store.
-    unwritten: HashSet<i64>,
+    /// Back from an attempt, and not yet written to the store; for what has stepped aside with the tick at which it
+    /// may go again, and its due time.
+    unwritten: HashMap<i64, Option<(i64, Time)>>,
     fetching: Option<AskedFetch>,
     fetches: u64,
     /// What was written or cancelled during the fetch under way, which may still show it as waiting.
     overtaken: HashSet<i64>,
     last_kind: Kind,
-    /// It is to be switched off, so nothing goes out any more.
-    is_over: bool,
+    over: Over,
     notes: Vec<Note>,
 }
 
@@ -65,6 +68,15 @@ pub struct Line {
 enum Out {
     Wanted,
     Cancelled,
+}
+
+/// Whether the webhook is to be switched off: then nothing goes out any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    No,
+    ToBeWritten,
+    /// The store has it so, or had: whoever reads it as on knows of a person who switched it on since.
+    Written,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,20 +133,20 @@ impl Line {
         };
         Self {
             policy,
-            live: Lanes::after_start(policy.bounds, policy.patience_ms),
-            replays: Lanes::after_start(policy.bounds, policy.patience_ms),
+            live: Lanes::after_start(policy.bounds, policy.patience_ms, now),
+            replays: Lanes::after_start(policy.bounds, policy.patience_ms, now),
             asides: VecDeque::new(),
             next_aside: Some((now.tick, now.wall)),
             circuit,
             failing: Failing::after_start(failing_since, now),
             out: HashMap::new(),
             replays_out: 0,
-            unwritten: HashSet::new(),
+            unwritten: HashMap::new(),
             fetching: None,
             fetches: 0,
             overtaken: HashSet::new(),
             last_kind: Kind::Aside,
-            is_over: false,
+            over: Over::No,
             notes: Vec::new(),
         }
     }
@@ -155,10 +167,21 @@ impl Line {
     pub fn begin_anew(&mut self, now: Now) {
         self.circuit = Circuit::closed(self.policy.in_flight_max);
         self.failing.begin_anew(&mut self.notes);
-        self.is_over = false;
+        self.over = Over::No;
         self.live.line_up_all();
         self.replays.line_up_all();
         self.look_for_asides_at(now.tick, now.wall);
+    }
+
+    /// The store has the webhook switched off.
+    pub fn switch_off_written(&mut self) {
+        self.over = Over::Written;
+    }
+
+    /// Whether it was switched off for good, as far as this line knows.
+    #[must_use]
+    pub fn was_switched_off(&self) -> bool {
+        self.over == Over::Written
     }
 
     /// The webhook is off: what waits stays in the store, where it is found when it is on again.
@@ -206,7 +229,7 @@ impl Line {
         let Taken { mut owed, role } = taken;
         owed.attempts += 1;
         let is_wanted = self.out.remove(&owed.sequence) != Some(Out::Cancelled);
-        self.unwritten.insert(owed.sequence);
+        self.unwritten.insert(owed.sequence, None);
         if owed.lane.is_replay() && !owed.is_aside {
             self.replays_out = self.replays_out.saturating_sub(1);
         }
@@ -219,19 +242,22 @@ impl Line {
         if outcome.is_gone() {
             self.notes.push(Note::Gone);
         }
-        self.is_over |= outcome.is_gone() || self.failing.is_over();
+        if outcome.is_gone() || self.failing.is_over() {
+            self.over = Over::ToBeWritten;
+        }
         if !is_wanted {
             return self.ended(&owed, Settlement::Failed);
         }
         match outcome.blame() {
             Blame::Nobody => self.ended(&owed, Settlement::Delivered),
             // The webhook is switched off, and this delivery waits with the rest.
-            Blame::Endpoint | Blame::Delivery if outcome.is_gone() => self.goes_again(owed, now),
-            Blame::Endpoint | Blame::Delivery if self.policy.retries == Retries::Never => {
+            Blame::Endpoint | Blame::Delivery | Blame::Us if outcome.is_gone() => self.goes_again(owed, now),
+            Blame::Endpoint | Blame::Delivery | Blame::Us if self.policy.retries == Retries::Never => {
                 self.ended(&owed, Settlement::Failed)
             }
-            Blame::Endpoint | Blame::Delivery if was_open => self.goes_again(owed, now),
-            Blame::Endpoint | Blame::Delivery => match retry::wait_ms(owed.steps + 1, true, roll) {
+            Blame::Endpoint | Blame::Delivery | Blame::Us if was_open => self.goes_again(owed, now),
+            Blame::Endpoint | Blame::Delivery | Blame::Us => match retry::wait_ms(owed.steps + 1, true, roll)
+            {
                 Some(wait_ms) => self.waits(owed, wait_ms, now),
                 None => self.ended(&owed, Settlement::Failed),
             },
@@ -240,7 +266,9 @@ impl Line {
 
     /// What followed from an attempt, or a step aside, is in the store.
     pub fn written(&mut self, sequence: i64) {
-        self.unwritten.remove(&sequence);
+        if let Some(Some((tick, due))) = self.unwritten.remove(&sequence) {
+            self.look_for_asides_at(tick, due);
+        }
         if self.fetching.is_some() {
             self.overtaken.insert(sequence);
         }
@@ -270,7 +298,7 @@ impl Line {
             return None;
         }
         let (out, unwritten) = (&self.out, &self.unwritten);
-        let is_written = |sequence| !out.contains_key(&sequence) && !unwritten.contains(&sequence);
+        let is_written = |sequence| !out.contains_key(&sequence) && !unwritten.contains_key(&sequence);
         let fetch = match self.live.next_fetch(now.tick, &is_written) {
             Some(fetch) => LineFetch::Live(fetch),
             None => match self.replays.next_fetch(now.tick, &is_written) {
@@ -292,7 +320,7 @@ impl Line {
         let overtaken = std::mem::take(&mut self.overtaken);
         let (out, unwritten) = (&self.out, &self.unwritten);
         let is_hidden = |sequence: i64| {
-            out.contains_key(&sequence) || unwritten.contains(&sequence) || overtaken.contains(&sequence)
+            out.contains_key(&sequence) || unwritten.contains_key(&sequence) || overtaken.contains(&sequence)
         };
         match (fetch, fetched) {
             (LineFetch::Live(fetch), LineFetched::Lanes(answer)) => {
@@ -331,15 +359,16 @@ impl Line {
 
     /// Whether the store is to be asked for something.
     #[must_use]
-    pub fn lacks_some(&self) -> bool {
-        self.fetching.is_none() && (self.live.lacks_some() || self.replays.lacks_some())
+    pub fn lacks_some(&self, now: i64) -> bool {
+        let lacks_asides = self.asides.is_empty() && self.next_aside.is_some_and(|(tick, _)| tick <= now);
+        self.fetching.is_none() && (self.live.lacks_some(now) || self.replays.lacks_some(now) || lacks_asides)
     }
 
     /// The first tick after now at which there may be something to do that there is not now.
     #[must_use]
     pub fn next_due(&self, now: i64) -> Option<i64> {
         let aside = self.next_aside.map(|(tick, _)| tick);
-        [self.live.next_due(), self.replays.next_due(), aside, self.circuit.next_chance(now)]
+        [self.live.next_due(now), self.replays.next_due(now), aside, self.circuit.next_chance(now)]
             .into_iter()
             .flatten()
             .filter(|tick| *tick > now)
@@ -380,7 +409,10 @@ impl Line {
     }
 
     fn role_of_next(&self, now: i64) -> Option<Role> {
-        if self.is_over { None } else { self.circuit.may_go(self.out.len(), now) }
+        match self.over {
+            Over::No => self.circuit.may_go(self.out.len(), now),
+            Over::ToBeWritten | Over::Written => None,
+        }
     }
 
     fn lanes_of(&mut self, lane: &LaneKey) -> &mut Lanes {
@@ -424,16 +456,19 @@ impl Line {
         }
     }
 
-    /// A lane whose patience is over: one bad delivery steps aside; where nothing else has succeeded, the endpoint is
-    /// down.
+    /// A lane whose patience is over: a bad delivery steps aside; where the endpoint was not seen to work since, it is
+    /// down, and everything waits.
     fn look_at(&mut self, due: Due, now: i64) {
         let Due::OutOfPatience { lane, held_since, head_due } = due else { return };
-        if self.circuit.has_succeeded_since(held_since) {
+        let head = self.lanes_of(&lane).head_of(&lane).map(|owed| owed.sequence);
+        if head.is_some_and(|sequence| self.unwritten.contains_key(&sequence)) {
+            // What the store hears of a delivery must reach it in the order in which it happened.
+            return self.lanes_of(&lane).postpone(&lane, now + POSTPONE_MS);
+        }
+        if self.circuit.has_worked_since(held_since) {
             if let Some(owed) = self.lanes_of(&lane).step_aside(&lane) {
-                self.unwritten.insert(owed.sequence);
-                if let Some(due) = owed.due {
-                    self.look_for_asides_at(head_due, due);
-                }
+                let due = owed.due.unwrap_or(Time::from_ms(0));
+                self.unwritten.insert(owed.sequence, Some((head_due, due)));
                 self.notes.push(Note::SteppedAside { stream: owed.stream, sequence: owed.sequence });
             }
         } else {
@@ -488,14 +523,14 @@ impl Line {
         let (lane, steps) = (owed.lane.clone(), owed.steps);
         let lanes = self.lanes_of(&lane);
         let (is_spent, held_since) = (lanes.is_spent(&lane), lanes.out_of_patience_since(&lane, now.tick));
-        let others_succeed = held_since.is_some_and(|since| self.circuit.has_succeeded_since(since));
+        let is_the_delivery_bad = held_since.is_some_and(|since| self.circuit.has_worked_since(since));
         let was_aside = owed.is_aside;
-        let is_aside = was_aside || is_spent || others_succeed;
+        let is_aside = was_aside || is_spent || is_the_delivery_bad;
         if is_aside {
             if !was_aside {
                 self.lanes_of(&lane).returned_aside(&lane);
             }
-            self.look_for_asides_at(tick, due);
+            self.unwritten.insert(owed.sequence, Some((tick, due)));
         } else if self.circuit.is_open() {
             self.lanes_of(&lane).returned_ready(owed);
         } else if held_since.is_some() {

@@ -71,15 +71,17 @@ pub enum Blame {
     Endpoint,
     /// The endpoint works and does not want this one.
     Delivery,
+    /// Our own attempt died: it says nothing of either.
+    Us,
 }
 
 impl Outcome {
     /// Whether this counts against the endpoint: no answer, TLS, 3xx, 401, 403, 404, 407, 408, 429 and 5xx do. Any
-    /// other 4xx speaks of the delivery, and so does a mistake of ours.
+    /// other 4xx speaks of the delivery.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Failed(Failure::Internal) => Blame::Delivery,
+            Self::Failed(Failure::Internal) => Blame::Us,
             Self::Failed(_) => Blame::Endpoint,
             Self::Answered(answer) => match answer.status {
                 200..=299 => Blame::Nobody,

@@ -16,6 +16,8 @@ use crate::trigger::Trigger;
 pub const WEBHOOKS_PER_APP_MAX: usize = 25;
 /// Attempts of one webhook in flight at once (design 6).
 pub const IN_FLIGHT_MAX: usize = 64;
+/// Connections kept open to one host: all webhooks of an app may point there.
+pub const IDLE_CONNECTIONS_MAX: usize = IN_FLIGHT_MAX * WEBHOOKS_PER_APP_MAX;
 
 /// A checked endpoint URL: http(s), at most 255 characters, no userinfo.
 /// Whether plain `http` and the address are allowed is the guard's affair.

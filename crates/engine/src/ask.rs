@@ -13,7 +13,7 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::{ANSWER_BYTES_MAX, Judgement, Verdict, apply, judge, silent};
-use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
+use chathook_domain::webhook::{IDLE_CONNECTIONS_MAX, IN_FLIGHT_MAX, Webhook};
 use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
@@ -122,7 +122,7 @@ impl Engine {
             connect_timeout: share,
             timeout: share,
             answer_bytes_max: ANSWER_BYTES_MAX,
-            idle_connections_max: IN_FLIGHT_MAX,
+            idle_connections_max: IDLE_CONNECTIONS_MAX,
         }
     }
 

@@ -10,7 +10,7 @@ use chathook_domain::event::body_for;
 use chathook_domain::ids::Time;
 use chathook_domain::line::Taken;
 use chathook_domain::outcome::{Failure, Outcome};
-use chathook_domain::webhook::IN_FLIGHT_MAX;
+use chathook_domain::webhook::IDLE_CONNECTIONS_MAX;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
@@ -101,7 +101,7 @@ impl Dispatcher {
         self.pass_on_notes(room.row, &mut visit.line);
         // This worker takes one itself; a second wants another worker, and what waits wants a timer.
         let is_to_be_looked_at = matches!(settlement, Settlement::Waits { .. })
-            || visit.line.lacks_some()
+            || visit.line.lacks_some(now.tick)
             || visit.line.could_begin(now.tick) > 1;
         drop(visit);
         tracing::debug!(
@@ -150,7 +150,7 @@ fn post_of(errand: &Errand, now: Time) -> Post {
         connect_timeout: CONNECT_TIMEOUT,
         timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
         answer_bytes_max: ANSWER_BYTES_MAX,
-        idle_connections_max: IN_FLIGHT_MAX,
+        idle_connections_max: IDLE_CONNECTIONS_MAX,
     }
 }
 

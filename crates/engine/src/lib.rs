@@ -2,21 +2,21 @@
 //!
 //! Imports run downwards: a module may use those above it in this list.
 
-pub mod apps;
-pub mod ask;
-mod attempts;
+pub mod ports;
 pub mod caller;
-pub mod connections;
+mod places;
+pub mod lines;
+mod settlements;
 pub mod dispatch;
 pub mod engine;
-pub mod groups;
-pub mod lines;
-pub mod messages;
-mod places;
-pub mod ports;
-pub mod receipts;
-pub mod send_message;
-mod settlements;
 pub mod upkeep;
+pub mod apps;
 pub mod users;
+pub mod groups;
 pub mod webhooks;
+pub mod ask;
+mod attempts;
+pub mod send_message;
+pub mod messages;
+pub mod receipts;
+pub mod connections;

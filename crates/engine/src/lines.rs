@@ -235,7 +235,7 @@ impl Open {
         self.line.set_policy(policy_of(&target, self.line.bounds()));
         if !after.is_on() {
             self.line.forget_what_waits();
-        } else if !before.is_on() || is_another_endpoint {
+        } else if !before.is_on() || self.line.was_switched_off() || is_another_endpoint {
             self.line.begin_anew(now);
         }
         self.settled = self.settled.max(target.settled);

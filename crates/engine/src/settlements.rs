@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use chathook_domain::delivery::Settlement;
 use chathook_domain::failing::Note;
 use tokio::sync::mpsc;
 
@@ -59,18 +60,21 @@ async fn settle_all(means: &Means, batch: Vec<Settled>) {
 fn written(means: &Means, part: &[Settled], settled_up_to: &HashMap<i64, i64>) {
     let lines = &means.lines;
     let rows: BTreeSet<i64> = part.iter().map(|one| one.webhook_row).collect();
+    let now = means.clock.ticks();
     for row in rows {
         let Some(room) = lines.room(row) else { continue };
         let mut visit = lines.visit(&room);
+        let mut has_timer = false;
         for one in part.iter().filter(|one| one.webhook_row == row) {
             visit.line.written(one.sequence);
+            has_timer |= matches!(one.settlement, Settlement::Waits { .. });
         }
         if let Some(number) = settled_up_to.get(&row) {
             visit.settled = visit.settled.max(*number);
         }
-        let lacks_some = visit.line.lacks_some();
+        let is_to_be_looked_at = has_timer || visit.line.lacks_some(now);
         drop(visit);
-        if lacks_some {
+        if is_to_be_looked_at {
             lines.stir(row);
         }
     }
@@ -105,6 +109,7 @@ async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
             store.step_aside(*stream, vec![*sequence]).await?;
             if let Some(room) = lines.room(row) {
                 lines.visit(&room).line.written(*sequence);
+                lines.stir(row);
             }
             Ok(())
         }
@@ -133,6 +138,9 @@ async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
 async fn switch_off(means: &Means, row: i64, why: SwitchOff) -> Result<(), StoreError> {
     tracing::warn!(webhook.row = row, why = ?why, "a webhook is switched off");
     means.store.switch_off(row, why, means.clock.now()).await?;
+    if let Some(room) = means.lines.room(row) {
+        means.lines.visit(&room).line.switch_off_written();
+    }
     means.lines.changed(row);
     Ok(())
 }

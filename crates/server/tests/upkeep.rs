@@ -51,7 +51,9 @@ impl House {
         let texts: Vec<String> = (0..count).map(|nth| format!("m{nth}")).collect();
         for some in texts.chunks(SIDE_BY_SIDE) {
             let sent = join_all(some.iter().map(|text| self.app.send_as("ana", body(text)))).await;
-            sent.iter().for_each(|reply| drop(reply.data()));
+            for reply in &sent {
+                reply.data();
+            }
         }
     }
 

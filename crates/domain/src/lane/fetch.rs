@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use super::{Lane, Lanes, bytes_of, due_tick, failed_tick};
+use super::{Lane, Lanes, bytes_of, due_tick};
 use crate::delivery::Owed;
 use crate::ids::{LaneKey, Now};
 
@@ -93,8 +93,9 @@ impl Beyond {
         self.held_due
     }
 
-    pub fn is_to_be_fetched(&self) -> bool {
-        !self.short.is_empty() || !self.wanted.is_empty() || self.walk.is_some()
+    pub fn is_to_be_fetched(&self, now: i64) -> bool {
+        let is_held_due = self.held_due.is_some_and(|due| due <= now);
+        !self.short.is_empty() || !self.wanted.is_empty() || self.walk.is_some() || is_held_due
     }
 
     pub fn is_nothing(&self) -> bool {
@@ -147,6 +148,7 @@ impl Lanes {
     /// The answer to the fetch under way. `is_hidden` tells of deliveries that the answer may still show and that
     /// are out, or ended since.
     pub fn fetched(&mut self, fetch: &Fetch, fetched: Fetched, now: Now, is_hidden: &dyn Fn(i64) -> bool) {
+        self.clock = self.clock.looked_at(now);
         match (fetch, fetched) {
             (Fetch::More { .. }, Fetched::More(part)) => self.fetched_more(part, now, is_hidden),
             (Fetch::Named { .. }, Fetched::Lanes(page)) => {
@@ -201,7 +203,7 @@ impl Lanes {
         }
         if was_empty && let Some(head) = lane.queue.front() {
             lane.head_due = due_tick(head, now);
-            lane.held_since = lane.head_due.and(failed_tick(head, now).or(Some(now.tick)));
+            lane.held_since = lane.head_due.map(|_| self.clock.held_since(head, now));
         }
         self.place(&part.lane);
     }
@@ -236,8 +238,7 @@ impl Lanes {
             return;
         }
         let head_due = queue.front().and_then(|head| due_tick(head, now));
-        let held_since =
-            head_due.and(queue.front().and_then(|head| failed_tick(head, now)).or(Some(now.tick)));
+        let held_since = head_due.and(queue.front()).map(|head| self.clock.held_since(head, now));
         if let Some(due) = head_due
             && self.lanes.len() >= self.crowded()
         {
