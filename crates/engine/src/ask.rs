@@ -9,7 +9,6 @@ use chathook_domain::ids::EventId;
 use chathook_domain::message::Accepted;
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::refusal::{Code, Refusal};
-use chathook_domain::signature;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::{ANSWER_BYTES_MAX, Judgement, Verdict, apply, judge, silent};
 use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
@@ -19,6 +18,7 @@ use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
 use crate::ports::endpoints::Post;
 use crate::ports::store::Asked;
+use crate::request_headers::headers;
 
 /// The bounds on calls in flight, one per webhook row.
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Engine {
         let body = body_for(&open, &webhook.id);
         Post {
             url: webhook.config.url.clone(),
-            headers: headers(webhook, id, self.clock.now().seconds(), &body),
+            headers: headers(webhook, id, self.clock.now(), &body),
             body: Arc::from(body),
             connect_timeout: share,
             timeout: share,
@@ -151,26 +151,6 @@ impl Engine {
             }
         });
     }
-}
-
-const USER_AGENT: &str = concat!("chathook/", env!("CARGO_PKG_VERSION"));
-
-/// The headers that every webhook request carries: what it is and who sends it, Basic auth where
-/// set, and Standard Webhooks' three.
-pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("webhook-id", id.to_string()),
-        ("webhook-timestamp", at_s.to_string()),
-        ("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body)),
-    ];
-    if webhook.config.use_basic_auth
-        && let Some(credentials) = &webhook.config.credentials
-    {
-        headers.push(("authorization", credentials.to_header()));
-    }
-    headers
 }
 
 /// Whether hooks are asked at all for what this caller sends: for users, not for the system.

@@ -15,11 +15,11 @@ use chathook_domain::retry::WAITS_S;
 use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
 use tokio::sync::mpsc;
 
-use crate::ask::headers;
 use crate::engine::Engine;
 use crate::lines::{Lines, Rest};
 use crate::ports::endpoints::{Exchange, Phases, Post};
 use crate::ports::store::{Settled, StoreError, Stored, SwitchOff, Target};
+use crate::request_headers::headers;
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
 const BATCH_MAX: usize = 500;
@@ -210,8 +210,7 @@ impl Dispatcher {
     fn post_of(&self, errand: &Errand) -> Post {
         let Errand { webhook, owed, settled_up_to } = errand;
         let body = body_for(&owed.body, &webhook.id);
-        let at_s = self.engine.clock.now().seconds();
-        let mut headers = headers(webhook, &owed.event_id, at_s, &body);
+        let mut headers = headers(webhook, &owed.event_id, self.engine.clock.now(), &body);
         headers.push(("chathook-attempt", (owed.attempts + 1).to_string()));
         headers.push(("chathook-sequence", owed.sequence.to_string()));
         headers.push(("chathook-settled", settled_up_to.to_string()));

@@ -13,6 +13,7 @@ pub mod lines;
 pub mod messages;
 pub mod ports;
 pub mod receipts;
+pub mod request_headers;
 pub mod send_message;
 pub mod users;
 pub mod webhooks;

@@ -17,6 +17,7 @@ use chathook_domain::message::{Accepted, Change, Message, Receiver};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::receipt::{Mark, Receipt};
 use chathook_domain::refusal::Refusal;
+use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
@@ -421,6 +422,15 @@ pub trait WebhookStore: Send + Sync {
         at: Time,
     ) -> Stored<Webhook>;
     /// What waits is cancelled.
+    /// Puts `fresh` in the place of the present secret, which goes on signing for the overlap.
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
+        at: Time,
+    ) -> Stored<Webhook>;
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
