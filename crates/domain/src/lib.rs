@@ -5,11 +5,13 @@
 
 pub mod address;
 pub mod app;
+pub mod before_message;
 pub mod connection;
 pub mod delivery;
 pub mod event;
 pub mod fields;
 pub mod group;
+pub mod hook_circuit;
 pub mod ids;
 pub mod lane;
 pub mod message;

@@ -4,11 +4,13 @@
 
 pub mod apps;
 pub mod ask;
+pub mod asked_log;
 pub mod caller;
 pub mod connections;
 pub mod dispatch;
 pub mod engine;
 pub mod groups;
+pub mod hooks;
 pub mod lines;
 pub mod messages;
 pub mod ports;

@@ -48,6 +48,7 @@ impl Engine {
         };
         let at = self.clock.now();
         let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
+        self.hooks.renew(webhook.row);
         self.dispatch.stir(webhook.row);
         Ok(webhook)
     }
@@ -71,6 +72,7 @@ impl Engine {
     pub async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Result<(), Refusal> {
         let webhook = self.webhook(app, id).await?;
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
+        self.hooks.forget([webhook.row]);
         self.dispatch.stir(webhook.row);
         Ok(())
     }
