@@ -295,3 +295,20 @@ async fn a_stop_loses_no_line() {
     stage.server.stop().await;
     assert_eq!(stage.server.asked(20).await.len(), 20);
 }
+
+#[tokio::test]
+async fn a_call_that_ends_during_a_stop_is_logged() {
+    let Stage { mut server, app, gate, audit: _audit } = Stage::new().await;
+    let open = Gate::default();
+    gate.answer([Answer::json(&json!({})).after(&open)]);
+    let sending = tokio::spawn(async move { app.send_as("ana", text_to("ben", "hello")).await });
+    gate.next().await;
+    let address = server.address;
+    let the_rest = async {
+        until("the door is shut", async || TcpStream::connect(address).await.is_err()).await;
+        open.open();
+        sending.await.expect("the sender waits").data();
+    };
+    tokio::join!(server.stop(), the_rest);
+    assert_eq!(server.asked(1).await.len(), 1);
+}
