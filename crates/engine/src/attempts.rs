@@ -14,11 +14,11 @@ use chathook_domain::webhook::IDLE_CONNECTIONS_MAX;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
-use crate::ask::headers;
 use crate::dispatch::{Dispatcher, Means};
 use crate::lines::Room;
 use crate::ports::endpoints::{Destination, Exchange, Phases, Post};
 use crate::ports::store::{Settled, Target};
+use crate::request_headers::headers;
 
 /// How much of an endpoint's answer is read (design 6).
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -135,7 +135,7 @@ fn post_of(errand: &Errand, now: Time) -> Post {
     let Errand { taken: Taken { owed, .. }, target, destination, settled } = errand;
     let webhook = &target.webhook;
     let body = body_for(&owed.body, &webhook.id);
-    let mut headers = headers(webhook, &owed.event_id, now.seconds(), &body);
+    let mut headers = headers(webhook, &owed.event_id, now, &body);
     headers.write("chathook-attempt", owed.attempts + 1);
     headers.write("chathook-sequence", owed.sequence);
     headers.write("chathook-settled", settled);

@@ -4,10 +4,13 @@
 
 pub mod ports;
 pub mod caller;
+mod request_headers;
 mod places;
 pub mod lines;
 mod settlements;
 pub mod dispatch;
+mod hooks;
+pub mod asked_log;
 pub mod engine;
 pub mod upkeep;
 pub mod apps;

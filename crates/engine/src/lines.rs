@@ -274,7 +274,7 @@ impl Drop for Visit<'_> {
 fn policy_of(target: &Target, bounds: Bounds) -> Policy {
     let config = &target.webhook.config;
     Policy {
-        patience_ms: Some(60_000),
+        patience_ms: config.patience.ms(),
         retries: if config.retry_on_failure { Retries::OnFailure } else { Retries::Never },
         in_flight_max: IN_FLIGHT_MAX,
         bounds,

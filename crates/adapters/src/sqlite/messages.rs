@@ -99,10 +99,8 @@ impl MessageStore for Sqlite {
         self.read(move |db, _| audience(db, &app, &me, &receiver)).await
     }
 
-    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()> {
-        let app = app.clone();
-        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, &app, one)).map_err(fault))
-            .await
+    async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()> {
+        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, one)).map_err(fault)).await
     }
 }
 
@@ -354,13 +352,14 @@ fn update(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
     Ok(())
 }
 
-fn insert_asked(db: &Connection, app: &AppId, asked: &Asked) -> rusqlite::Result<()> {
+/// Nothing where the app was deleted meanwhile: lines of other apps stand beside this one.
+fn insert_asked(db: &Connection, asked: &Asked) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at, event)
+         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM app WHERE id = ?1",
     )?
     .execute((
-        app.as_str(),
+        asked.app.as_str(),
         asked.webhook.as_str(),
         asked.conversation.as_str(),
         asked.sender.as_str(),
@@ -368,6 +367,7 @@ fn insert_asked(db: &Connection, app: &AppId, asked: &Asked) -> rusqlite::Result
         asked.silence.as_deref(),
         i64::try_from(asked.took_us).unwrap_or(i64::MAX),
         asked.at.ms,
+        asked.event.as_str(),
     ))?;
     Ok(())
 }

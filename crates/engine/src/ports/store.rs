@@ -18,6 +18,7 @@ use chathook_domain::message::{Accepted, Change, Message, Receiver};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::receipt::{Mark, Receipt};
 use chathook_domain::refusal::Refusal;
+use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
@@ -212,13 +213,22 @@ impl NoticeKind {
 /// One `before_message` call, for the log.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    pub app: AppId,
     pub webhook: WebhookId,
+    /// The event that the message, or the edit, causes if it goes on.
+    pub event: EventId,
     pub conversation: Key,
     pub sender: Uid,
     /// `pass`, `inject`, `replace` or `drop`.
     pub verdict: &'static str,
+    /// Why the verdict is no answer's, where it is not.
     pub silence: Option<String>,
+    /// How long this webhook held the message, in microseconds of the monotonic clock: from its turn to
+    /// the verdict taken in. That is the wait for a place, the making and signing of the request, the
+    /// round trip, the reading of the answer and its effect on the message; not the time of webhooks
+    /// before it, nor of the store.
     pub took_us: u64,
+    /// When its turn came.
     pub at: Time,
 }
 
@@ -376,7 +386,8 @@ pub trait MessageStore: Send + Sync {
     async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool>;
     /// Uids of a conversation as seen by `me`.
     async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>>;
-    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()>;
+    /// Lines of apps that are no longer there are left out.
+    async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()>;
 }
 
 #[async_trait]
@@ -427,6 +438,15 @@ pub trait WebhookStore: Send + Sync {
         id: &WebhookId,
         config: Config,
         switched_off: SwitchedOff,
+        at: Time,
+    ) -> Stored<Webhook>;
+    /// Puts `fresh` in the place of the present secret, which goes on signing for the overlap.
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
         at: Time,
     ) -> Stored<Webhook>;
     /// What waits is cancelled, piece by piece.

@@ -164,5 +164,6 @@ fn webhook_routes() -> Routes {
         .route("/apps/{app_id}/webhooks", get(webhooks::list_webhooks).post(webhooks::create_webhook))
         .route("/apps/{app_id}/webhooks/{webhook_id}", one)
         .route("/apps/{app_id}/webhooks/{webhook_id}/triggers", triggers)
+        .route("/apps/{app_id}/webhooks/{webhook_id}/secret/rotate", post(webhooks::rotate_secret))
         .route_layer(middleware::from_fn(webhooks::require_version))
 }

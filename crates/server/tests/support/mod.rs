@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod http;
 pub mod server;
 pub mod socket;
+pub mod stage;
 
 use std::future::Future;
 use std::time::Duration;
