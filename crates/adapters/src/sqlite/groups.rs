@@ -18,9 +18,6 @@ use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, apps, fault, messages, users};
 use crate::vault::Vault;
 
-/// The JSON-RPC method that tells of a membership.
-const MEMBER_CHANGED: &str = "memberChanged";
-
 const COLUMNS: &str = "guid, name, kind, password, icon, description, metadata, tags, owner, created_at, \
     updated_at, (SELECT count(*) FROM member m WHERE m.app = grp.app AND m.guid = grp.guid)";
 
@@ -383,7 +380,7 @@ fn add_one(
     let group = present(w, &app.id, guid)?;
     let action = if by.uid == *uid { "joined" } else { "added" };
     let told = action_message(action, by, &user, &group, candidate.joined_at);
-    messages::commit_action(w, app, told, MEMBER_CHANGED).map(Ok)
+    messages::commit_action(w, app, told).map(Ok)
 }
 
 fn remove(w: &mut Writing<'_>, app: &App, guid: &Guid, uid: &Uid, by: &User, at: Time) -> Stored<Committed> {
@@ -394,7 +391,7 @@ fn remove(w: &mut Writing<'_>, app: &App, guid: &Guid, uid: &Uid, by: &User, at:
     let action = if by.uid == *uid { "left" } else { "kicked" };
     let told = action_message(action, by, &user, &group, at);
     // While they are still a member, so that they are told as well.
-    let committed = messages::commit_action(w, app, told, MEMBER_CHANGED)?;
+    let committed = messages::commit_action(w, app, told)?;
     w.db.execute(
         "DELETE FROM member WHERE app = ?1 AND guid = ?2 AND uid = ?3",
         [app.id.as_str(), guid.as_str(), uid.as_str()],
