@@ -77,6 +77,11 @@ impl Failing {
         }
     }
 
+    /// It has failed for so long that it is to be switched off.
+    pub fn is_over(&self) -> bool {
+        self.since.as_ref().is_some_and(|since| since.is_over)
+    }
+
     /// The circuit has opened, though not by this outcome alone.
     pub fn note_opened(&mut self, notes: &mut Vec<Note>) {
         if let Some(since) = &mut self.since {

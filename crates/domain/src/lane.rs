@@ -17,11 +17,23 @@ mod fetch;
 pub const LANE_LENGTH_MAX: usize = 64;
 /// Lanes of one webhook held in memory (design 4).
 pub const LANES_MAX: usize = 4_096;
-/// The same, while the memory of the whole server is short.
-const LANE_LENGTH_MAX_TIGHT: usize = 4;
-const LANES_MAX_TIGHT: usize = 256;
+/// What is left of both while the memory of the whole server is short.
+const TIGHT_PART: usize = 16;
 /// What a queued delivery takes beside its body, roughly.
 const OWED_BYTES: usize = 256;
+
+/// How much of one webhook is held in memory; tests make it small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub lane_length_max: usize,
+    pub lanes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { lane_length_max: LANE_LENGTH_MAX, lanes_max: LANES_MAX }
+    }
+}
 
 /// How much a webhook may keep in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +55,7 @@ pub enum Order {
 #[derive(Debug)]
 pub struct Lanes {
     lanes: HashMap<LaneKey, Lane>,
+    bounds: Bounds,
     order: Order,
     /// How long a failing delivery holds its lane, in milliseconds; `None` is without end.
     patience_ms: Option<i64>,
@@ -90,16 +103,17 @@ pub enum Due {
 impl Lanes {
     /// Lanes that first look into the store for what an earlier start left.
     #[must_use]
-    pub fn after_start(patience_ms: Option<i64>) -> Self {
+    pub fn after_start(bounds: Bounds, patience_ms: Option<i64>) -> Self {
         Self {
             lanes: HashMap::new(),
+            bounds,
             order: order_of(patience_ms),
             patience_ms,
             ready: VecDeque::new(),
             waiting: BTreeSet::new(),
             spent: HashSet::new(),
             queued_bytes: 0,
-            beyond: fetch::Beyond::after_start(),
+            beyond: fetch::Beyond::after_start(bounds.lanes_max),
         }
     }
 
@@ -111,10 +125,12 @@ impl Lanes {
 
     /// Takes a delivery that was just committed. Offers of one webhook come in the order of sequence.
     pub fn offer(&mut self, owed: Owed, room: Room) {
-        let (length_max, lanes_max) = match room {
-            Room::Ample => (LANE_LENGTH_MAX, LANES_MAX),
-            Room::Tight => (LANE_LENGTH_MAX_TIGHT, LANES_MAX_TIGHT),
+        let part = match room {
+            Room::Ample => 1,
+            Room::Tight => TIGHT_PART,
         };
+        let length_max = (self.bounds.lane_length_max / part).max(1);
+        let lanes_max = (self.bounds.lanes_max / part).max(1);
         let Some(lane) = self.lanes.get_mut(&owed.lane) else {
             if self.beyond.may_hold(&owed.lane) || self.lanes.len() >= lanes_max {
                 self.beyond.want(owed.lane);
@@ -270,7 +286,7 @@ impl Lanes {
         self.ready.clear();
         self.waiting.clear();
         self.queued_bytes = 0;
-        self.beyond = fetch::Beyond::after_start();
+        self.beyond = fetch::Beyond::after_start(self.bounds.lanes_max);
         self.lanes.retain(|_, lane| lane.out > 0);
         for lane in self.lanes.values_mut() {
             if let Some(first) = lane.queue.front() {
@@ -366,7 +382,7 @@ impl Lanes {
 
     fn spend(&mut self, key: LaneKey) {
         // Which ones are forgotten at the bound makes a difference only to how soon a lane steps aside again.
-        if self.spent.len() >= LANES_MAX
+        if self.spent.len() >= self.bounds.lanes_max
             && let Some(other) = self.spent.iter().next().cloned()
         {
             self.spent.remove(&other);

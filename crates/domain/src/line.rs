@@ -8,7 +8,7 @@ use crate::circuit::{Circuit, Role, Turn};
 use crate::delivery::{Owed, Settlement};
 use crate::failing::{Failing, Note};
 use crate::ids::{LaneKey, Now, Time};
-use crate::lane::{Due, Fetch, Fetched, Lanes, Room};
+use crate::lane::{Bounds, Due, Fetch, Fetched, Lanes, Room};
 use crate::outcome::{Blame, Outcome};
 use crate::retry;
 
@@ -23,6 +23,8 @@ pub struct Policy {
     pub retries: Retries,
     /// Attempts in flight at once.
     pub in_flight_max: usize,
+    /// What is held in memory.
+    pub bounds: Bounds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Line {
     /// What was written or cancelled during the fetch under way, which may still show it as waiting.
     overtaken: HashSet<i64>,
     last_kind: Kind,
+    /// It is to be switched off, so nothing goes out any more.
+    is_over: bool,
     notes: Vec<Note>,
 }
 
@@ -117,8 +121,8 @@ impl Line {
         };
         Self {
             policy,
-            live: Lanes::after_start(policy.patience_ms),
-            replays: Lanes::after_start(policy.patience_ms),
+            live: Lanes::after_start(policy.bounds, policy.patience_ms),
+            replays: Lanes::after_start(policy.bounds, policy.patience_ms),
             asides: VecDeque::new(),
             next_aside: Some((now.tick, now.wall)),
             circuit,
@@ -130,8 +134,15 @@ impl Line {
             fetches: 0,
             overtaken: HashSet::new(),
             last_kind: Kind::Aside,
+            is_over: false,
             notes: Vec::new(),
         }
+    }
+
+    /// What is held in memory.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.policy.bounds
     }
 
     pub fn set_policy(&mut self, policy: Policy) {
@@ -144,6 +155,7 @@ impl Line {
     pub fn begin_anew(&mut self, now: Now) {
         self.circuit = Circuit::closed(self.policy.in_flight_max);
         self.failing.begin_anew(&mut self.notes);
+        self.is_over = false;
         self.live.line_up_all();
         self.replays.line_up_all();
         self.look_for_asides_at(now.tick, now.wall);
@@ -167,7 +179,7 @@ impl Line {
     /// The next delivery that may go; it is out until [`Self::returned`].
     pub fn take(&mut self, now: i64) -> Option<Taken> {
         self.look_at_what_is_due(now);
-        let role = self.circuit.may_go(self.out.len(), now)?;
+        let role = self.role_of_next(now)?;
         let owed = self.next_in_turn()?;
         if role == Role::Probe {
             self.circuit.begin_probe();
@@ -179,7 +191,7 @@ impl Line {
     /// How many more attempts could begin now.
     pub fn could_begin(&mut self, now: i64) -> usize {
         self.look_at_what_is_due(now);
-        if self.circuit.may_go(self.out.len(), now).is_none() {
+        if self.role_of_next(now).is_none() {
             return 0;
         }
         let replays = self.replays.ready_count().min(self.replays_max().saturating_sub(self.replays_out));
@@ -207,6 +219,7 @@ impl Line {
         if outcome.is_gone() {
             self.notes.push(Note::Gone);
         }
+        self.is_over |= outcome.is_gone() || self.failing.is_over();
         if !is_wanted {
             return self.ended(&owed, Settlement::Failed);
         }
@@ -364,6 +377,10 @@ impl Line {
     #[must_use]
     pub fn is_circuit_open(&self) -> bool {
         self.circuit.is_open()
+    }
+
+    fn role_of_next(&self, now: i64) -> Option<Role> {
+        if self.is_over { None } else { self.circuit.may_go(self.out.len(), now) }
     }
 
     fn lanes_of(&mut self, lane: &LaneKey) -> &mut Lanes {

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chathook_domain::delivery::{Owed, Settlement, outcome_name};
 use chathook_domain::event::body_for;
 use chathook_domain::ids::Time;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::ask::headers;
 use crate::dispatch::{Dispatcher, Means};
 use crate::lines::Room;
-use crate::ports::endpoints::{Exchange, Phases, Post};
+use crate::ports::endpoints::{Destination, Exchange, Phases, Post};
 use crate::ports::store::{Settled, Target};
 
 /// How much of an endpoint's answer is read (design 6).
@@ -29,6 +30,7 @@ const SENDER_SLACK_MS: i64 = 250;
 struct Errand {
     taken: Taken,
     target: Arc<Target>,
+    destination: Arc<Destination>,
     settled: i64,
 }
 
@@ -75,7 +77,8 @@ impl Dispatcher {
             return None;
         };
         lines.begin_write();
-        Some(Errand { taken, target: open.target.clone(), settled: open.settled })
+        let (target, destination) = (open.target.clone(), open.destination.clone());
+        Some(Errand { taken, target, destination, settled: open.settled })
     }
 
     fn settle(
@@ -129,21 +132,21 @@ impl Dispatcher {
 }
 
 fn post_of(errand: &Errand, now: Time) -> Post {
-    let Errand { taken: Taken { owed, .. }, target, settled } = errand;
+    let Errand { taken: Taken { owed, .. }, target, destination, settled } = errand;
     let webhook = &target.webhook;
     let body = body_for(&owed.body, &webhook.id);
     let mut headers = headers(webhook, &owed.event_id, now.seconds(), &body);
-    headers.push(("chathook-attempt", (owed.attempts + 1).to_string()));
-    headers.push(("chathook-sequence", owed.sequence.to_string()));
-    headers.push(("chathook-settled", settled.to_string()));
-    headers.push(("chathook-key", owed.lane.key().to_owned()));
+    headers.write("chathook-attempt", owed.attempts + 1);
+    headers.write("chathook-sequence", owed.sequence);
+    headers.write("chathook-settled", settled);
+    headers.write("chathook-key", owed.lane.key());
     if let Some(job) = owed.replay {
-        headers.push(("chathook-replay", job.to_string()));
+        headers.write("chathook-replay", job);
     }
     Post {
-        url: webhook.config.url.clone(),
+        to: destination.clone(),
         headers,
-        body: Arc::from(body),
+        body: Bytes::from(body),
         connect_timeout: CONNECT_TIMEOUT,
         timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
         answer_bytes_max: ANSWER_BYTES_MAX,

@@ -2,12 +2,14 @@
 //! The decisions are the domain's (`line`); here they are carried out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chathook_domain::failing::Note;
 use chathook_domain::ids::{LaneKind, Now, StartId};
 use chathook_domain::lane::{Fetch, Fetched};
 use chathook_domain::line::{AskedFetch, Line, LineFetch, LineFetched};
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -45,16 +47,19 @@ pub(crate) struct Dispatcher {
 pub fn run(means: Means, stop: watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let (settlements, due) = mpsc::channel(settlements::WAITING_MAX);
     let (notes, told) = mpsc::unbounded_channel();
-    let writer = tokio::spawn(settlements::write_settlements(means.clone(), due));
-    let clerk = tokio::spawn(settlements::write_notes(means.clone(), told));
+    let writer = settlements::write_settlements(means.clone(), due);
+    let clerk = settlements::write_notes(means.clone(), told);
     let dispatcher = Arc::new(Dispatcher { means, settlements, notes, stop });
-    let loops = [tokio::spawn(dispatcher.run()), writer, clerk];
-    loops.map(|work| tokio::spawn(end_with_process(work))).into()
+    vec![
+        tokio::spawn(end_with_process(dispatcher.run())),
+        tokio::spawn(end_with_process(writer)),
+        tokio::spawn(end_with_process(clerk)),
+    ]
 }
 
 /// A server that no longer delivers must not look alive: the next start finds all in the store.
-async fn end_with_process(work: JoinHandle<()>) {
-    if work.await.is_err_and(|error| error.is_panic()) {
+async fn end_with_process(work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
         tracing::error!("dispatch died; the process ends so that it can be started anew");
         std::process::abort();
     }

@@ -1,29 +1,44 @@
 //! What is owed to each webhook, in memory: the store offers to it, and dispatch takes from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use chathook_domain::delivery::Owed;
 use chathook_domain::ids::{LaneKey, Now};
-use chathook_domain::lane::Room as Memory;
+use chathook_domain::lane::{Bounds, Room as Memory};
 use chathook_domain::line::{Line, Policy, Retries};
 use chathook_domain::webhook::IN_FLIGHT_MAX;
 use tokio::sync::Notify;
 
-use crate::places::{ATTEMPTS_MAX, Places};
+use crate::places::Places;
+use crate::ports::endpoints::Destination;
 use crate::ports::store::{LineOf, Offers, Target};
 
-/// Bytes of queued deliveries in all lines. Beyond it a webhook with more than an equal share leaves new ones to the
-/// store.
-const QUEUED_BYTES_MAX: usize = 64 << 20;
+/// The bounds over all webhooks, and those of each in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts in flight in all.
+    pub attempts_max: usize,
+    /// Bytes of queued deliveries in all lines. Beyond it a webhook with more than an equal share leaves new ones to
+    /// the store.
+    pub queued_bytes_max: usize,
+    pub of_each: Bounds,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { attempts_max: 1_024, queued_bytes_max: 64 << 20, of_each: Bounds::default() }
+    }
+}
 
 /// The lines of all webhooks.
 pub struct Lines {
+    limits: Limits,
     rooms: RwLock<HashMap<i64, Arc<Room>>>,
     /// Rows with something new to look at.
-    stirred: Mutex<HashSet<i64>>,
+    stirred: Mutex<BTreeSet<i64>>,
     pub(crate) nudge: Notify,
     pub(crate) places: Places,
     queued_bytes: AtomicUsize,
@@ -40,6 +55,8 @@ pub(crate) struct Room {
 pub(crate) struct Open {
     pub line: Line,
     pub target: Arc<Target>,
+    /// The target's URL, taken apart.
+    pub destination: Arc<Destination>,
     /// Up to this number all is answered, ended or cancelled.
     pub settled: i64,
     /// The configuration has changed since it was read.
@@ -60,14 +77,14 @@ pub(crate) struct Visit<'a> {
 
 impl Default for Lines {
     fn default() -> Self {
-        Self::bounded(ATTEMPTS_MAX)
+        Self::within(Limits::default())
     }
 }
 
 impl Offers for Lines {
     fn offer(&self, owed: Vec<Owed>) {
         let rooms = self.rooms.read().expect("no one panics while holding this lock");
-        let mut rows = HashSet::new();
+        let mut rows = BTreeSet::new();
         for delivery in owed {
             let row = delivery.webhook_row;
             // Without a room it is found in the store, when there is one.
@@ -88,14 +105,14 @@ impl Offers for Lines {
 }
 
 impl Lines {
-    /// Lines of which at most so many attempts are in flight.
     #[must_use]
-    pub fn bounded(attempts_max: usize) -> Self {
+    pub fn within(limits: Limits) -> Self {
         Self {
+            limits,
             rooms: RwLock::default(),
             stirred: Mutex::default(),
             nudge: Notify::new(),
-            places: Places::bounded(attempts_max),
+            places: Places::bounded(limits.attempts_max),
             queued_bytes: AtomicUsize::new(0),
             unsettled: AtomicUsize::new(0),
         }
@@ -146,7 +163,8 @@ impl Lines {
     }
 
     pub(crate) fn take_stirred(&self) -> Vec<i64> {
-        self.stirred.lock().expect("no one panics while holding this lock").drain().collect()
+        let mut stirred = self.stirred.lock().expect("no one panics while holding this lock");
+        std::mem::take(&mut *stirred).into_iter().collect()
     }
 
     pub(crate) fn room(&self, webhook_row: i64) -> Option<Arc<Room>> {
@@ -160,10 +178,11 @@ impl Lines {
 
     /// Makes a room for a webhook that has none yet.
     pub(crate) fn furnish(&self, webhook_row: i64, target: Target, now: Now) {
-        let line = Line::after_start(policy_of(&target), target.failing_since, now);
+        let line = Line::after_start(policy_of(&target, self.limits.of_each), target.failing_since, now);
         let open = Open {
             line,
             settled: target.settled,
+            destination: Destination::of(target.webhook.config.url.clone()),
             target: Arc::new(target),
             is_stale: false,
             is_loading: false,
@@ -190,8 +209,8 @@ impl Lines {
     }
 
     fn memory_of(&self, visit: &Visit<'_>, rooms: usize) -> Memory {
-        let is_short = self.queued_bytes.load(Ordering::Relaxed) >= QUEUED_BYTES_MAX;
-        let has_its_share = visit.line.queued_bytes() >= QUEUED_BYTES_MAX / rooms.max(1);
+        let is_short = self.queued_bytes.load(Ordering::Relaxed) >= self.limits.queued_bytes_max;
+        let has_its_share = visit.line.queued_bytes() >= self.limits.queued_bytes_max / rooms.max(1);
         if is_short && has_its_share { Memory::Tight } else { Memory::Ample }
     }
 }
@@ -213,7 +232,7 @@ impl Open {
         let is_another_endpoint = before.config.url != after.config.url
             || before.config.credentials != after.config.credentials
             || before.config.use_basic_auth != after.config.use_basic_auth;
-        self.line.set_policy(policy_of(&target));
+        self.line.set_policy(policy_of(&target, self.line.bounds()));
         if !after.is_on() {
             self.line.forget_what_waits();
         } else if !before.is_on() || is_another_endpoint {
@@ -221,6 +240,7 @@ impl Open {
         }
         self.settled = self.settled.max(target.settled);
         self.is_stale = false;
+        self.destination = Destination::of(target.webhook.config.url.clone());
         self.target = Arc::new(target);
     }
 }
@@ -251,11 +271,12 @@ impl Drop for Visit<'_> {
     }
 }
 
-fn policy_of(target: &Target) -> Policy {
+fn policy_of(target: &Target, bounds: Bounds) -> Policy {
     let config = &target.webhook.config;
     Policy {
         patience_ms: Some(60_000),
         retries: if config.retry_on_failure { Retries::OnFailure } else { Retries::Never },
         in_flight_max: IN_FLIGHT_MAX,
+        bounds,
     }
 }

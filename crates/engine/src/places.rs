@@ -1,10 +1,7 @@
 //! Places for attempts in flight over all webhooks: a bound in all, shared fairly, of which each webhook keeps one.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
-
-/// Attempts in flight in all, unless the operator's file-handle limit asks for fewer.
-pub const ATTEMPTS_MAX: usize = 1_024;
 
 #[derive(Debug)]
 pub struct Places {
@@ -18,7 +15,7 @@ struct State {
     /// Webhooks with something in flight.
     busy: usize,
     /// Webhooks that were turned away, by row.
-    turned_away: HashSet<i64>,
+    turned_away: BTreeSet<i64>,
 }
 
 impl Places {
@@ -46,7 +43,7 @@ impl Places {
         let mut state = self.state.lock().expect("no one panics while holding this lock");
         state.taken -= 1;
         state.busy -= usize::from(own == 0);
-        state.turned_away.drain().collect()
+        std::mem::take(&mut state.turned_away).into_iter().collect()
     }
 }
 
@@ -61,9 +58,7 @@ mod tests {
         assert_eq!(greedy, 8, "alone it may have all");
         assert!(places.take(2, 0), "a place is kept for each");
         assert!(!places.take(2, 1), "nothing is free beyond that");
-        let mut again = places.give_back(7);
-        again.sort_unstable();
-        assert_eq!(again, [1, 2], "who was turned away is told of a free place");
+        assert_eq!(places.give_back(7), [1, 2], "who was turned away is told of a free place");
         assert!(!places.take(1, 7), "the share is half by now");
         assert!(!places.take(2, 1), "which the other has not given back yet");
         for own in (3..7).rev() {

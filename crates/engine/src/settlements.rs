@@ -1,6 +1,6 @@
 //! Writes what follows from attempts, in batches, and what there is to note of a webhook beside them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use chathook_domain::failing::Note;
@@ -58,7 +58,7 @@ async fn settle_all(means: &Means, batch: Vec<Settled>) {
 
 fn written(means: &Means, part: &[Settled], settled_up_to: &HashMap<i64, i64>) {
     let lines = &means.lines;
-    let rows: HashSet<i64> = part.iter().map(|one| one.webhook_row).collect();
+    let rows: BTreeSet<i64> = part.iter().map(|one| one.webhook_row).collect();
     for row in rows {
         let Some(room) = lines.room(row) else { continue };
         let mut visit = lines.visit(&room);

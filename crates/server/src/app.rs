@@ -93,6 +93,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         allow_http: parts.allow_http,
         extra_roots: parts.extra_roots,
         use_system_roots: parts.use_system_roots,
+        idle_connections_max: 4_096,
     })
     .map_err(anyhow::Error::msg)?;
     let bus = Arc::new(LocalBus::default());

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use super::{LANES_MAX, Lane, Lanes, bytes_of, due_tick, failed_tick};
+use super::{Lane, Lanes, bytes_of, due_tick, failed_tick};
 use crate::delivery::Owed;
 use crate::ids::{LaneKey, Now};
 
 /// Lanes fetched at once.
 const PAGE_MAX: usize = 64;
-/// With this many lanes in memory, lanes that could not go anyway stay in the store.
-const LANES_CROWDED: usize = LANES_MAX / 2;
 
 /// What the lanes need from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +43,7 @@ pub(super) struct Beyond {
     short: VecDeque<LaneKey>,
     /// Lanes known by name that found no room.
     wanted: BTreeSet<LaneKey>,
+    wanted_max: usize,
     /// Those of them that a fetch under way asks for.
     asked: HashSet<LaneKey>,
     /// The walk over all names.
@@ -61,8 +60,8 @@ struct Walk {
 }
 
 impl Beyond {
-    pub fn after_start() -> Self {
-        Self { walk: Some(Walk::default()), ..Self::default() }
+    pub fn after_start(wanted_max: usize) -> Self {
+        Self { walk: Some(Walk::default()), wanted_max, ..Self::default() }
     }
 
     /// Whether the store may hold deliveries of a lane that memory does not know.
@@ -74,7 +73,7 @@ impl Beyond {
     }
 
     pub fn want(&mut self, lane: LaneKey) {
-        if self.wanted.len() < LANES_MAX {
+        if self.wanted.len() < self.wanted_max {
             self.wanted.insert(lane);
         } else {
             self.walk_again();
@@ -240,7 +239,7 @@ impl Lanes {
         let held_since =
             head_due.and(queue.front().and_then(|head| failed_tick(head, now)).or(Some(now.tick)));
         if let Some(due) = head_due
-            && self.lanes.len() >= LANES_CROWDED
+            && self.lanes.len() >= self.crowded()
         {
             let out_of_patience = held_since.zip(self.patience_ms).map(|(s, ms)| s.saturating_add(ms));
             let until = out_of_patience.map_or(due, |end| end.min(due));
@@ -265,11 +264,17 @@ impl Lanes {
         }
     }
 
+    /// With this many lanes in memory, lanes that could not go anyway stay in the store.
+    fn crowded(&self) -> usize {
+        (self.bounds.lanes_max / 2).max(1)
+    }
+
     /// Room for so many lanes; where there is none, lanes that only wait are left to the store.
     fn room_for_lanes(&mut self, is_written: &dyn Fn(i64) -> bool) -> usize {
-        let room = |lanes: &Self| LANES_MAX.saturating_sub(lanes.lanes.len()).min(PAGE_MAX);
-        if room(self) >= PAGE_MAX {
-            return PAGE_MAX;
+        let page_max = PAGE_MAX.min(self.crowded());
+        let room = |lanes: &Self| lanes.bounds.lanes_max.saturating_sub(lanes.lanes.len()).min(page_max);
+        if room(self) >= page_max {
+            return page_max;
         }
         let leaving: Vec<(i64, LaneKey)> = self
             .waiting
@@ -282,7 +287,7 @@ impl Lanes {
                         && lane.queue.iter().all(|owed| is_written(owed.sequence))
                 })
             })
-            .take(LANES_CROWDED)
+            .take(self.crowded())
             .cloned()
             .collect();
         for (until, key) in leaving {

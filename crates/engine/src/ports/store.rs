@@ -144,7 +144,7 @@ pub struct Settled {
     pub attempt: u32,
     pub outcome: Outcome,
     pub phases: Phases,
-    pub address: Option<String>,
+    pub address: Option<Arc<str>>,
     pub settlement: Settlement,
     pub started_at: Time,
 }
