@@ -113,7 +113,7 @@ impl Engine {
         share: Duration,
     ) -> Post {
         let data = accepted.to_unnumbered_json();
-        let open = envelope(Trigger::BeforeMessage, &data, caller.origin, &caller.app).to_string();
+        let open = envelope(Trigger::BeforeMessage, &data, caller.origin, &caller.app);
         let body = body_for(&open, &webhook.id);
         Post {
             to: Destination::of(webhook.config.url.clone()),

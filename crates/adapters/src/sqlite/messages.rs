@@ -37,7 +37,7 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write(move |w| commit(w, &*apps::present(w, &app)?, &accepted, origin)).await
+        self.write(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -127,7 +127,7 @@ pub(super) fn audience(db: &Connection, app: &AppId, me: &Uid, receiver: &Receiv
     Ok(uids)
 }
 
-fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -> Stored<Committed> {
+fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
     let sender = &accepted.sender.uid;
     let conversation = accepted.conversation();
     if let Some(muid) = &accepted.draft.muid
@@ -139,8 +139,9 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -
         return Ok(Committed { message, members, cursor, is_repeat: true });
     }
     check_may_post(w, &app.id, sender, &accepted.draft.receiver)?;
-    let message = accepted.numbered(MessageId(record::next_number(w.db, &app.id)?));
-    let event = after_message(accepted.event_id.clone(), &message, origin, app);
+    let event_id = accepted.event_id.clone();
+    let message = accepted.into_numbered(MessageId(record::next_number(w.db, &app.id)?));
+    let event = after_message(event_id, &message, origin, app);
     store(w, app, message, Some(event))
 }
 
@@ -169,7 +170,7 @@ fn change_message(
 
 fn after_message(id: chathook_domain::ids::EventId, message: &Message, origin: Origin, app: &App) -> Event {
     let key = message.conversation.clone();
-    Event::new(id, Trigger::AfterMessage, key, &message.to_json(), origin, app, message.sent_at)
+    Event::new(id, Trigger::AfterMessage, key, message, origin, app, message.sent_at)
 }
 
 /// Writes a numbered message and its event.

@@ -239,7 +239,7 @@ impl Work {
 
     /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
     fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
-        self.db.execute_batch("SAVEPOINT job")?;
+        self.run_sql("SAVEPOINT job")?;
         let mut writing = Writing {
             db: &self.db,
             vault: &self.vault,
@@ -253,12 +253,18 @@ impl Work {
             return Ok(News::default());
         }
         if is_kept {
-            self.db.execute_batch("RELEASE job")?;
+            self.run_sql("RELEASE job")?;
             Ok(news)
         } else {
-            self.db.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            self.run_sql("ROLLBACK TO job")?;
+            self.run_sql("RELEASE job")?;
             Ok(News::default())
         }
+    }
+
+    /// One statement that is run over and over, so it is parsed once.
+    fn run_sql(&self, sql: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     fn undo(&self, error: rusqlite::Error) -> StoreError {
