@@ -50,6 +50,9 @@ impl Event {
     }
 }
 
+/// Room for the payload of a short message, so that its text is seldom moved while it grows.
+const USUAL_BYTES: usize = 2_048;
+
 /// The payload without `webhook`, as JSON.
 #[must_use]
 pub fn envelope(trigger: Trigger, data: &impl Serialize, origin: Origin, app: &App) -> String {
@@ -61,7 +64,9 @@ pub fn envelope(trigger: Trigger, data: &impl Serialize, origin: Origin, app: &A
         chat_api_version: "3.0",
         region: &app.region,
     };
-    serde_json::to_string(&envelope).expect("what happened can always be written")
+    let mut text = Vec::with_capacity(USUAL_BYTES);
+    serde_json::to_writer(&mut text, &envelope).expect("what happened can always be written");
+    String::from_utf8(text).expect("JSON is UTF-8")
 }
 
 #[derive(Serialize)]

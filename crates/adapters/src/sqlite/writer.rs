@@ -21,8 +21,9 @@ use crate::vault::Vault;
 const BATCH_MAX: usize = 256;
 /// Jobs that may wait; then callers wait for a place.
 const QUEUE_MAX: usize = 4_096;
-/// Changed rows after which a checkpoint is due: about as many pages.
-const CHECKPOINT_CHANGES: u64 = 1_000;
+/// Changed rows after which a checkpoint is due: some thousand pages. Pages that are written over and
+/// over, as those of counters and indexes are, then go to the database once for many changes.
+const CHECKPOINT_CHANGES: u64 = 8_000;
 /// Pages of WAL above which the checkpoint makes the writer wait, so that the WAL starts afresh.
 const WAL_PAGES_MAX: i64 = 16_000;
 
