@@ -116,3 +116,38 @@ fn is_deleted(db: &Connection, app: &AppId, action: &Message) -> rusqlite::Resul
     let Some(id) = on.and_then(MessageId::parse) else { return Ok(false) };
     Ok(messages::find(db, app, id)?.is_none_or(|message| message.deleted.is_some()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chathook_domain::delivery::Owed;
+    use chathook_engine::ports::store::{MessageStore as _, Offers};
+
+    use super::*;
+    use crate::sqlite::Sqlite;
+    use crate::vault::Vault;
+
+    struct Nowhere;
+
+    impl Offers for Nowhere {
+        fn offer(&self, _: Vec<Owed>) {}
+        fn changed(&self, _: i64) {}
+    }
+
+    #[tokio::test]
+    async fn who_comes_with_a_cursor_of_the_old_count_is_told_to_fetch() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+        let store = store.expect("the store opens");
+        let (app, uid) = (AppId::trusted("app1"), Uid::trusted("alice"));
+        let made =
+            "INSERT INTO app (id, name, region, settings, created_at) VALUES ('app1', '', 'us', '{}', 0);
+                    INSERT INTO counter (app, last, first) VALUES ('app1', 5, 5)";
+        store.write(|w| w.db.execute_batch(made).map_err(fault)).await.expect("written");
+        let after =
+            async |cursor| store.recorded_after(&app, &uid, cursor, 10).await.expect("the store reads");
+        assert!(after(4).await.is_cut);
+        assert!(!after(5).await.is_cut);
+    }
+}
