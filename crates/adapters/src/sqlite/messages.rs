@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
 use super::record::conversations_of_user;
-use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record};
+use super::{Sqlite, Writing, apps, events, fault, members, receipts, record};
 use crate::vault::Vault;
 
 /// How long a `muid` stands for one message (design 4).
@@ -119,7 +119,7 @@ pub(crate) fn commit_action(w: &mut Writing<'_>, app: &App, mut message: Message
 pub(super) fn audience(db: &Connection, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>> {
     let mut uids = match receiver {
         Receiver::User(other) => vec![other.clone()],
-        Receiver::Group(guid) => groups::member_uids(db, app, guid)?,
+        Receiver::Group(guid) => members::member_uids(db, app, guid)?,
     };
     if !uids.contains(me) {
         uids.push(me.clone());

@@ -9,6 +9,7 @@ mod connections;
 mod deliveries;
 mod events;
 mod groups;
+mod members;
 mod messages;
 mod migrations;
 mod notices;
