@@ -13,9 +13,6 @@ CREATE TABLE doomed (
 -- An app that was deleted stays until its rows are gone, and is found by nobody.
 ALTER TABLE app ADD COLUMN deleted_at INTEGER;
 
--- The last line of the record that went because it was old.
-ALTER TABLE counter ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
-
 CREATE INDEX webhook_off ON webhook (off_since) WHERE off_since IS NOT NULL;
 CREATE INDEX test_delivery_app ON test_delivery (app, row);
 CREATE INDEX replay_app ON replay (app, row);

@@ -101,6 +101,20 @@ impl LocalBus {
 }
 
 impl Bus for LocalBus {
+    fn is_heard(&self, app: &AppId, by: &Audience) -> bool {
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        let is_among = |people: &HashMap<Person, Vec<Arc<Seat>>>, uid: &Uid| {
+            people.contains_key(&(app.clone(), uid.clone()))
+        };
+        match by {
+            Audience::Users(uids) => {
+                !registry.users.is_empty() && uids.iter().any(|uid| is_among(&registry.users, uid))
+            }
+            Audience::WatchersOf(uid) => is_among(&registry.watchers, uid),
+            Audience::Ended(session) => registry.seats.contains_key(session),
+        }
+    }
+
     fn tell(&self, notice: Notice) {
         let seats = {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);

@@ -21,7 +21,6 @@ pub mod webhook;
 pub mod signature;
 pub mod verdict;
 pub mod event;
-pub mod before_message;
 pub mod delivery;
 pub mod lane;
 pub mod circuit;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use chathook_domain::before_message;
-use chathook_domain::event::Origin;
+use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::message::Accepted;
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::refusal::{Code, Refusal};
@@ -114,7 +113,8 @@ impl Engine {
         webhook: &Webhook,
         share: Duration,
     ) -> Post {
-        let body = before_message::body(accepted, caller.origin, &caller.app, &webhook.id);
+        let open = envelope(Trigger::BeforeMessage, &accepted.unnumbered(), caller.origin, &caller.app);
+        let body = body_for(&open, &webhook.id);
         Post {
             to: Destination::of(webhook.config.url.clone()),
             headers: headers(webhook, &self.event_id(), self.clock.now(), &body),

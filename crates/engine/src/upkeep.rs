@@ -153,7 +153,7 @@ fn walks(cutoffs: &Cutoffs) -> Vec<Walk> {
     }
     if cutoffs.messages.is_some() {
         walks.push(Walk::Messages { after: None });
-        walks.push(Walk::Lines { after: 0 });
+        walks.push(Walk::Receipts { conversation: None });
     }
     walks.push(Walk::Logs);
     walks

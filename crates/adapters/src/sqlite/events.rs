@@ -28,7 +28,8 @@ struct Audience {
 }
 
 /// Stores an event, listened to or not, with a waiting delivery for each webhook that listens.
-pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stored<()> {
+/// Answers with its row.
+pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stored<i64> {
     let audience = audience(w.db, &app.id, event.trigger).map_err(fault)?;
     let bytes = i64::try_from(event.body.len()).expect("a body fits in memory");
     let mut owed = String::new();
@@ -67,7 +68,7 @@ pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stor
             replay: None,
         });
     }
-    Ok(())
+    Ok(event_row)
 }
 
 fn insert(

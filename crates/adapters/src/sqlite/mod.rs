@@ -11,6 +11,7 @@ mod deliveries;
 mod endings;
 mod events;
 mod groups;
+mod members;
 mod messages;
 mod migrations;
 mod notices;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
 use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
@@ -257,8 +259,7 @@ fn locked(path: &Path) -> Result<File, OpenError> {
 
 fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    set_up(&db)?;
     // Only before the first table does auto_vacuum take hold; afterwards it changes nothing.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -276,9 +277,17 @@ fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
 fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
+    set_up(&db)?;
+    Ok(db)
+}
+
+/// What holds for every connection.
+fn set_up(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    Ok(db)
+    // Else a prepared statement is parsed anew for each value that might change its plan, as any
+    // value of `LIMIT ?` might.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ fn cancel(db: &Connection, app: &AppId, id: &WebhookId, at: Time, left: &mut usi
 fn empty_group(db: &Connection, app: &AppId, guid: &Guid, left: &mut usize) -> rusqlite::Result<()> {
     // Whoever sees it, a group's conversation has one id.
     let conversation = Receiver::Group(guid.clone()).conversation_of(&Uid::system());
-    for (table, keys) in [("message", "row"), ("record", "app, n"), ("mark", "app, conversation, uid")] {
+    for (table, keys) in
+        [("message", "row"), ("record", "app, conversation, n"), ("mark", "app, conversation, uid")]
+    {
         let condition = "app = ?1 AND conversation = ?2";
         let names = [app.as_str(), conversation.as_str()];
         delete_some(db, table, keys, condition, &names, left)?;

@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use chathook_domain::ids::{AppId, EventId, MessageId, Time};
+use chathook_domain::ids::{AppId, EventId, Key, MessageId, Time};
 use chathook_domain::retention::{Age, Cutoffs};
 use chathook_engine::ports::upkeep::Walk;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -30,7 +30,8 @@ pub(super) enum Old {
         before: Time,
     },
     Messages(Vec<i64>),
-    Lines(Vec<i64>),
+    /// By conversation and number.
+    Receipts(Vec<(String, i64)>),
     /// Tables with rows of theirs.
     Logs(Vec<(&'static str, i64)>),
 }
@@ -46,22 +47,10 @@ pub(super) fn find(db: &Connection, app: &AppId, walk: Walk, cutoffs: &Cutoffs) 
             None => Ok(Found::default()),
         },
         Walk::Messages { after } => match cutoffs.messages {
-            Some(before) => {
-                let after = after.map_or(0, |id| id.0);
-                let (old, last) = numbered(db, MESSAGES, app, after, before, cutoffs.now)?;
-                let rest = last.map(|last| Walk::Messages { after: Some(MessageId(last)) });
-                Ok(Found { old: (!old.is_empty()).then_some(Old::Messages(old)), rest })
-            }
+            Some(before) => find_messages(db, app, after.map_or(0, |id| id.0), before, cutoffs.now),
             None => Ok(Found::default()),
         },
-        Walk::Lines { after } => match cutoffs.messages {
-            Some(before) => {
-                let (old, last) = numbered(db, LINES, app, after, before, cutoffs.now)?;
-                let rest = last.map(|after| Walk::Lines { after });
-                Ok(Found { old: (!old.is_empty()).then_some(Old::Lines(old)), rest })
-            }
-            None => Ok(Found::default()),
-        },
+        Walk::Receipts { conversation } => find_receipts(db, app, conversation.as_ref()),
         Walk::Logs => find_logs(db, app, cutoffs),
     }
 }
@@ -77,15 +66,16 @@ pub(super) fn remove(db: &Connection, app: &AppId, old: &Old) -> rusqlite::Resul
         }
         Old::Messages(ids) => {
             let mut delete = db.prepare_cached("DELETE FROM message WHERE app = ?1 AND id = ?2")?;
-            ids.iter().try_for_each(|id| delete.execute((app.as_str(), id)).map(drop))
-        }
-        Old::Lines(numbers) => {
-            let mut delete = db.prepare_cached("DELETE FROM record WHERE app = ?1 AND n = ?2")?;
-            numbers.iter().try_for_each(|n| delete.execute((app.as_str(), n)).map(drop))?;
+            ids.iter().try_for_each(|id| delete.execute((app.as_str(), id)).map(drop))?;
             // Who comes with an earlier cursor has missed something.
-            db.prepare_cached("UPDATE counter SET forgotten = max(forgotten, ?2) WHERE app = ?1")?
-                .execute((app.as_str(), numbers.last()))
+            db.prepare_cached("UPDATE counter SET first = max(first, ?2) WHERE app = ?1")?
+                .execute((app.as_str(), ids.last()))
                 .map(drop)
+        }
+        Old::Receipts(lines) => {
+            let mut delete =
+                db.prepare_cached("DELETE FROM record WHERE app = ?1 AND conversation = ?2 AND n = ?3")?;
+            lines.iter().try_for_each(|(key, n)| delete.execute((app.as_str(), key, n)).map(drop))
         }
         Old::Logs(rows) => rows.iter().try_for_each(|(table, row)| {
             db.prepare_cached(&format!("DELETE FROM {table} WHERE row = ?1"))?.execute([row]).map(drop)
@@ -205,25 +195,16 @@ fn find_attempts(
     Ok(Found { old, rest })
 }
 
-const MESSAGES: &str = "SELECT id, sent_at FROM message WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
-
-/// A line has no time of its own; what it tells of has one, in seconds.
-const LINES: &str =
-    "SELECT n, 1000 * coalesce(json_extract(params, '$.sentAt'), json_extract(params, '$.readAt'), \
-                                json_extract(params, '$.deliveredAt'), 0)
-    FROM record WHERE app = ?1 AND n > ?2 ORDER BY n LIMIT ?3";
-
-/// The old among numbered rows, and the number after which there may be more.
-fn numbered(
+fn find_messages(
     db: &Connection,
-    sql: &str,
     app: &AppId,
     after: i64,
     before: Time,
     now: Time,
-) -> rusqlite::Result<(Vec<i64>, Option<i64>)> {
+) -> rusqlite::Result<Found> {
     let limit = i64::try_from(ROWS_MAX).expect("a small number");
-    let mut query = db.prepare_cached(sql)?;
+    let mut query =
+        db.prepare_cached("SELECT id, sent_at FROM message WHERE app = ?1 AND id > ?2 ORDER BY id LIMIT ?3")?;
     let mut rows = query.query((app.as_str(), after, limit))?;
     let (mut old, mut looked_at, mut last) = (Vec::new(), 0, after);
     while let Some(row) = rows.next()? {
@@ -231,11 +212,40 @@ fn numbered(
         match Age::of(Time::from_ms(row.get(1)?), before, now) {
             Age::Old => old.push(last),
             Age::Ahead => {}
-            Age::Young => return Ok((old, None)),
+            Age::Young => break,
         }
         looked_at += 1;
     }
-    Ok((old, (looked_at == limit).then_some(last)))
+    let rest = (looked_at == limit).then_some(Walk::Messages { after: Some(MessageId(last)) });
+    Ok(Found { old: (!old.is_empty()).then_some(Old::Messages(old)), rest })
+}
+
+/// A cursor below the first that is kept is told to fetch, so what comes up to that is never read.
+fn find_receipts(db: &Connection, app: &AppId, from: Option<&Key>) -> rusqlite::Result<Found> {
+    let mut conversations = db.prepare_cached(
+        "SELECT conversation FROM record WHERE app = ?1 AND conversation >= ?2 ORDER BY conversation LIMIT 1",
+    )?;
+    let mut receipts = db.prepare_cached(
+        "SELECT n FROM record WHERE app = ?1 AND conversation = ?2
+         AND n <= (SELECT first FROM counter WHERE app = ?1) ORDER BY n LIMIT ?3",
+    )?;
+    let mut old = Vec::new();
+    let mut from = from.map_or(String::new(), |key| key.as_str().to_owned());
+    for _ in 0..LOOKED_AT_MAX {
+        let Some(room @ 1..) = ROWS_MAX.checked_sub(old.len()) else { break };
+        let next = conversations.query_row([app.as_str(), &from], |row| row.get(0)).optional()?;
+        let Some(conversation): Option<String> = next else {
+            return Ok(Found { old: (!old.is_empty()).then_some(Old::Receipts(old)), rest: None });
+        };
+        let limit = i64::try_from(room).expect("a small number");
+        let numbers = receipts.query_map((app.as_str(), &conversation, limit), |row| row.get(0))?;
+        let numbers: Vec<i64> = numbers.collect::<rusqlite::Result<_>>()?;
+        // No name comes between this one and the same with the smallest character behind it.
+        from = if numbers.len() < room { format!("{conversation}\0") } else { conversation.clone() };
+        old.extend(numbers.into_iter().map(|n| (conversation.clone(), n)));
+    }
+    let rest = Some(Walk::Receipts { conversation: Some(Key::trusted(&from)) });
+    Ok(Found { old: (!old.is_empty()).then_some(Old::Receipts(old)), rest })
 }
 
 fn find_logs(db: &Connection, app: &AppId, cutoffs: &Cutoffs) -> rusqlite::Result<Found> {

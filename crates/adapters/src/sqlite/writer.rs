@@ -21,8 +21,9 @@ use crate::vault::Vault;
 const BATCH_MAX: usize = 256;
 /// Jobs that may wait; then callers wait for a place.
 const QUEUE_MAX: usize = 4_096;
-/// Changed rows after which a checkpoint is due: about as many pages.
-const CHECKPOINT_CHANGES: u64 = 1_000;
+/// Changed rows after which a checkpoint is due: some thousand pages. Pages that are written over and
+/// over, as those of counters and indexes are, then go to the database once for many changes.
+const CHECKPOINT_CHANGES: u64 = 8_000;
 /// Pages of WAL above which the checkpoint makes the writer wait, so that the WAL starts afresh.
 const WAL_PAGES_MAX: i64 = 16_000;
 
@@ -245,7 +246,7 @@ impl Work {
 
     /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
     fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
-        self.db.execute_batch("SAVEPOINT job")?;
+        self.run_sql("SAVEPOINT job")?;
         let mut writing = Writing {
             db: &self.db,
             vault: &self.vault,
@@ -260,12 +261,18 @@ impl Work {
             return Ok(News::default());
         }
         if is_kept {
-            self.db.execute_batch("RELEASE job")?;
+            self.run_sql("RELEASE job")?;
             Ok(news)
         } else {
-            self.db.execute_batch("ROLLBACK TO job; RELEASE job")?;
+            self.run_sql("ROLLBACK TO job")?;
+            self.run_sql("RELEASE job")?;
             Ok(News::default())
         }
+    }
+
+    /// One statement that is run over and over, so it is parsed once.
+    fn run_sql(&self, sql: &str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     fn undo(&self, error: rusqlite::Error) -> StoreError {

@@ -2,7 +2,7 @@
 //! most a few hundred rows in one transaction, so that nobody who commits waits for it.
 
 use async_trait::async_trait;
-use chathook_domain::ids::{AppId, EventId, Guid, MessageId, Time, WebhookId};
+use chathook_domain::ids::{AppId, EventId, Guid, Key, MessageId, Time, WebhookId};
 use chathook_domain::retention::Cutoffs;
 
 use crate::ports::store::Stored;
@@ -24,8 +24,8 @@ pub enum Walk {
     Attempts { stream: i64, after: i64 },
     /// Messages, in the order of their ids.
     Messages { after: Option<MessageId> },
-    /// Lines of the record, which go with the messages.
-    Lines { after: i64 },
+    /// Receipts that no cursor leads to any more since older messages went, by conversation.
+    Receipts { conversation: Option<Key> },
     /// Calls of `before_message` and sample events, which go with the attempts; notices and replay
     /// jobs that have ended, which go with the events.
     Logs,

@@ -5,6 +5,7 @@ use chathook_domain::ids::{Key, MessageId};
 use chathook_domain::message::Message;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{MessageFilter, Page, PageRequest};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -17,6 +18,19 @@ const PER_PAGE_DEFAULT: i64 = 100;
 const PER_PAGE_MAX: i64 = 1_000;
 const SEARCH_CHARS_MAX: usize = 100;
 const PAGE_MAX: i64 = 1_000_000_000;
+
+/// One thing in the envelope of spec 4.2.
+#[derive(Serialize)]
+pub struct Data<T> {
+    data: T,
+}
+
+/// What a handler answers with that shows a message, which is written as it is.
+pub type MessageAnswer = Result<Json<Data<Message>>, ApiError>;
+
+pub fn shown(message: Message) -> Json<Data<Message>> {
+    Json(Data { data: message })
+}
 
 pub fn data(value: Value) -> Json<Value> {
     Json(json!({"data": value}))

@@ -9,12 +9,13 @@ use chathook_domain::delivery::Owed;
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, GroupKind, Scope};
 use chathook_domain::ids::{DeviceId, EventId, SessionId, StartId, Time, WebhookId};
+use chathook_domain::message::{Accepted, Draft, Receiver};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, GroupStore as _, Offers, Opening,
-    Samples, StoreError, SwitchOff, SwitchedOff, UserStore as _, WebhookStore as _,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, GroupStore as _, MessageStore as _,
+    Offers, Opening, Samples, StoreError, SwitchOff, SwitchedOff, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -106,6 +107,10 @@ async fn all_agree(store: &Sqlite, after: &str) {
         agrees::<App>(store, id.clone(), after).await;
         agrees::<KeyOwner>(store, store.vault.hash("api_key", &key(app).key), after).await;
         agrees::<Webhooks>(store, id.clone(), after).await;
+        for conversation in [Receiver::Group(Guid::trusted("lounge")), Receiver::User(Uid::trusted("bob"))] {
+            let conversation = conversation.conversation_of(&Uid::trusted("alice"));
+            agrees::<KnownConversation>(store, (id.clone(), conversation), after).await;
+        }
         for uid in UIDS {
             agrees::<User>(store, (id.clone(), Uid::trusted(uid)), after).await;
             agrees::<OwnedToken>(store, store.vault.hash("auth_token", &token(app, uid).token), after).await;
@@ -134,7 +139,7 @@ impl Dice {
 }
 
 /// One write of each kind, by number; whether it is refused does not matter.
-const WRITES: usize = 23;
+const WRITES: usize = 25;
 
 async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'static str> {
     let (app_name, uid, guid) = (dice.of(&APPS), dice.of(&UIDS), dice.of(&GUIDS));
@@ -186,6 +191,8 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             store.end_connections_of_dead_starts(&now, AT, 1).await.map(|_| "end_connections_of_dead_starts")
         }
         21 => create_webhook(store, &id, &hook).await,
+        22 => send(store, &of, "user", "bob", dice).await,
+        23 => send(store, &of, "group", "lounge", dice).await,
         _ => change_webhook(store, &id, &hook, dice.below(5)).await,
     }
 }
@@ -211,6 +218,24 @@ async fn opening(store: &Sqlite, dice: &mut Dice, app: &AppId, token: &AuthToken
 
 async fn end(store: &Sqlite, app: &App, ending: Ending) -> Stored<&'static str> {
     store.end_connections(app, ending, AT, Origin::Rest).await.map(|_| "end_connections")
+}
+
+async fn send(
+    store: &Sqlite,
+    app: &App,
+    receiver_type: &str,
+    receiver: &str,
+    dice: &mut Dice,
+) -> Stored<&'static str> {
+    let body = json!({"receiver": receiver, "receiverType": receiver_type, "data": {"text": "hello"}});
+    let accepted = Accepted {
+        sender: user("alice"),
+        draft: Draft::parse(&body).expect("the draft is fit"),
+        receiver_entity: json!({}),
+        at: AT,
+        event_id: EventId::trusted(&format!("evt_{}", dice.below(usize::MAX))),
+    };
+    store.commit_message(app, accepted, Origin::Rest).await.map(|_| "commit_message")
 }
 
 fn webhook_draft(name: &str) -> WebhookDraft {
@@ -256,7 +281,7 @@ async fn after_each_write_a_cached_read_says_what_the_database_says() {
             Err(StoreError::Unavailable(cause)) => panic!("the store refuses work: {cause}"),
         }
     }
-    assert!(done.len() >= 23, "some writes were never made: {done:?}");
+    assert!(done.len() >= 24, "some writes were never made: {done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
