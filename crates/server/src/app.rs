@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use axum::Router;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::connections::GRACE_MS;
@@ -86,7 +86,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     let vault =
         Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
     let lines = Arc::new(Lines::default());
-    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
+    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone(), Options::default())?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
     let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
         open_networks: parts.open_networks,

@@ -15,7 +15,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
-use super::record::{Counter, conversations_of_user};
+use super::ledger::Counter;
+use super::record::conversations_of_user;
 use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record, users};
 
 /// How long a `muid` stands for one message (design 4).
@@ -32,7 +33,7 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write(move |w| commit(w, &apps::present(w.db, &app)?, &accepted, origin)).await
+        self.write_checked(move |w| commit(w, &apps::present(w.db, &app)?, &accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -111,7 +112,7 @@ pub(crate) fn commit_action(
     mut message: Message,
     method: &str,
 ) -> Stored<Committed> {
-    message.id = MessageId(record::next_number(w.db, &app.id, Counter::Message)?);
+    message.id = MessageId(w.ledger.next_number(w.db, &app.id, Counter::Message)?);
     store(w, app, message, method, None)
 }
 
@@ -135,11 +136,11 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -
             of_muid(w.db, &app.id, sender, &conversation, muid, accepted.at).map_err(fault)?
     {
         let members = audience(w.db, &app.id, sender, &message.receiver)?;
-        let cursor = record::last_cursor(w.db, &app.id)?;
+        let cursor = w.ledger.last_cursor(w.db, &app.id)?;
         return Ok(Committed { message, members, cursor, is_repeat: true });
     }
     check_may_post(w.db, &app.id, sender, &accepted.draft.receiver)?;
-    let message = accepted.numbered(MessageId(record::next_number(w.db, &app.id, Counter::Message)?));
+    let message = accepted.numbered(MessageId(w.ledger.next_number(w.db, &app.id, Counter::Message)?));
     let event = after_message(accepted.event_id.clone(), &message, origin, app);
     store(w, app, message, "message", Some(event))
 }
@@ -154,7 +155,7 @@ fn change_message(
     let message = find(w.db, &app.id, id).map_err(fault)?.ok_or_else(|| {
         StoreError::from(Refusal::new(Code::MessageNotFound, format!("The message '{id}' does not exist.")))
     })?;
-    let action_id = MessageId(record::next_number(w.db, &app.id, Counter::Message)?);
+    let action_id = MessageId(w.ledger.next_number(w.db, &app.id, Counter::Message)?);
     let (after, action) = change.apply(&message, action_id)?;
     update(w.db, &app.id, &after).map_err(fault)?;
     let method = match &change.kind {
@@ -186,7 +187,7 @@ fn store(
 ) -> Stored<Committed> {
     know_conversation(w.db, &app.id, &message).map_err(fault)?;
     insert(w.db, &app.id, &message).map_err(fault)?;
-    let cursor = record::append(w.db, &app.id, &message.conversation, method, &message.to_json())?;
+    let cursor = record::append(w, &app.id, &message.conversation, method, &message.to_json())?;
     if let Some(event) = event {
         events::record_event(w, app, event)?;
     }

@@ -2,10 +2,11 @@
 
 use chathook_domain::ids::{AppId, Key, Uid};
 use chathook_engine::ports::store::{READ_BYTES_MAX, Recorded, RecordedPart, Stored};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 use serde_json::Value;
 
-use super::fault;
+use super::ledger::Counter;
+use super::{Writing, fault};
 
 /// The conversations of a user `?2` in an app `?1`.
 macro_rules! conversations_of_user {
@@ -20,14 +21,14 @@ pub(super) use conversations_of_user;
 
 /// Adds a line; answers with its cursor.
 pub(super) fn append(
-    db: &Connection,
+    w: &mut Writing<'_>,
     app: &AppId,
     conversation: &Key,
     method: &str,
     params: &Value,
 ) -> Stored<i64> {
-    let n = next_number(db, app, Counter::Record)?;
-    db.prepare_cached(
+    let n = w.ledger.next_number(w.db, app, Counter::Record)?;
+    w.db.prepare_cached(
         "INSERT INTO record (app, n, conversation, method, params) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
     .and_then(|mut insert| {
@@ -35,14 +36,6 @@ pub(super) fn append(
     })
     .map_err(fault)?;
     Ok(n)
-}
-
-/// The cursor of the last line; 0 before the first.
-pub(super) fn last_cursor(db: &Connection, app: &AppId) -> Stored<i64> {
-    let last = db
-        .prepare_cached("SELECT record FROM counter WHERE app = ?1")
-        .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)).optional());
-    Ok(last.map_err(fault)?.unwrap_or(0))
 }
 
 pub(super) fn after(
@@ -72,28 +65,4 @@ pub(super) fn after(
         Ok(RecordedPart { lines, is_cut: false })
     };
     read().map_err(fault)
-}
-
-/// What an app counts.
-#[derive(Clone, Copy)]
-pub(super) enum Counter {
-    Message,
-    Record,
-}
-
-/// Takes the next number: growing, and never given twice.
-pub(super) fn next_number(db: &Connection, app: &AppId, counter: Counter) -> Stored<i64> {
-    let sql = match counter {
-        Counter::Message => {
-            "INSERT INTO counter (app, message) VALUES (?1, 1)
-             ON CONFLICT (app) DO UPDATE SET message = message + 1 RETURNING message"
-        }
-        Counter::Record => {
-            "INSERT INTO counter (app, record) VALUES (?1, 1)
-             ON CONFLICT (app) DO UPDATE SET record = record + 1 RETURNING record"
-        }
-    };
-    db.prepare_cached(sql)
-        .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)))
-        .map_err(fault)
 }
