@@ -311,3 +311,98 @@ fn reason(listens: bool, is_enabled: bool, is_switched_off: bool) -> Option<&'st
         (true, true, false) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chathook_domain::delivery::Owed;
+    use chathook_engine::ports::store::Offers;
+
+    use super::super::Sqlite;
+    use super::*;
+    use crate::vault::Vault;
+
+    struct Nobody;
+
+    impl Offers for Nobody {
+        fn offer(&self, _: Vec<Owed>) {}
+        fn changed(&self, _: i64) {}
+    }
+
+    const WEBHOOK: &str = "INSERT INTO webhook (app, id, name, url, use_basic_auth, enabled, retry_on_failure, \
+        on_failure, timeout_ms, signing_secret, created_at, updated_at) \
+        VALUES ('app', 'hook', '', '', 0, 1, 1, '', 0, x'', 0, 0)";
+
+    fn app() -> AppId {
+        AppId::trusted("app")
+    }
+
+    async fn store(dir: &tempfile::TempDir) -> Sqlite {
+        let vault = Arc::new(Vault::from_key([7; 32]));
+        let store = Sqlite::open(dir.path(), vault, Arc::new(Nobody), Options::default());
+        let store = store.expect("the store opens");
+        let app = "INSERT INTO app (id, name, region, settings, created_at) VALUES ('app', '', '', '{}', 0)";
+        store.write(move |w| w.db.execute(app, []).map_err(fault)).await.expect("the app is made");
+        store
+    }
+
+    async fn next_message(store: &Sqlite) -> i64 {
+        let next = store.write(|w| w.ledger.next_number(w.db, &app(), Counter::Message)).await;
+        next.expect("a number is given")
+    }
+
+    async fn webhooks_known(store: &Sqlite) -> usize {
+        let read = |audience: Arc<Audience>| audience.passed_over.split_whitespace().count();
+        let known = store
+            .write(move |w| w.ledger.audience(w.db, &app(), Trigger::AfterMessage).map(read).map_err(fault));
+        known.await.expect("the audience is read")
+    }
+
+    #[tokio::test]
+    async fn what_a_refused_job_saw_of_its_own_changes_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = store(&dir).await;
+        assert_eq!(webhooks_known(&store).await, 0);
+        let refused = store.write::<(), _>(|w| {
+            w.db.execute(WEBHOOK, []).map_err(fault)?;
+            let audience = w.ledger.audience(w.db, &app(), Trigger::AfterMessage).map_err(fault)?;
+            assert_eq!(audience.passed_over, "hook:no_trigger");
+            Err(Refusal::new(Code::BadRequest, "no").into())
+        });
+        assert!(matches!(refused.await, Err(StoreError::Refused(_))));
+        assert_eq!(webhooks_known(&store).await, 0);
+        store.write(|w| w.db.execute(WEBHOOK, []).map_err(fault)).await.expect("made");
+        assert_eq!(webhooks_known(&store).await, 1);
+    }
+
+    #[tokio::test]
+    async fn numbers_of_a_transaction_that_failed_are_given_again() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = store(&dir).await;
+        assert_eq!(next_message(&store).await, 1);
+        let failed = store.write(|w| {
+            w.ledger.next_number(w.db, &app(), Counter::Message)?;
+            // Only the commit finds that there is no such app.
+            w.db.execute_batch(
+                "PRAGMA defer_foreign_keys = ON;
+                 INSERT INTO presence (app, uid, since) VALUES ('nowhere', 'alice', 0)",
+            )
+            .map_err(fault)
+        });
+        assert!(matches!(failed.await, Err(StoreError::Fault(_))));
+        assert_eq!(next_message(&store).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_when_it_should_no_longer_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = store(&dir).await;
+        let failed = store.write_checked::<(), _>(|w| {
+            w.db.execute("UPDATE probe SET n = 41", []).map_err(fault)?;
+            Err(Refusal::new(Code::BadRequest, "too late").into())
+        });
+        assert!(matches!(failed.await, Err(StoreError::Unavailable(_))));
+        let n = store
+            .write(|w| w.db.query_row("SELECT n FROM probe", [], |row| row.get::<_, i64>(0)).map_err(fault));
+        assert_eq!(n.await.expect("the store reads"), 0);
+    }
+}
