@@ -168,7 +168,9 @@ fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>
 }
 
 /// Removes every row of the app. Rows of tables without an `app` column hang on rows that have one.
-fn delete(db: &Connection, id: &AppId) -> Stored<bool> {
+fn delete(w: &mut Writing<'_>, id: &AppId) -> Stored<bool> {
+    let db = w.db;
+    w.ledger.forget_app(db, id).map_err(fault)?;
     db.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(fault)?;
     for (child, parent, link) in CHILDREN {
         let sql = format!("DELETE FROM {child} WHERE {link} IN (SELECT {parent} WHERE app = ?1)");
@@ -231,7 +233,7 @@ impl AppStore for Sqlite {
 
     async fn delete_app(&self, id: &AppId) -> Stored<bool> {
         let id = id.clone();
-        self.write(move |w| delete(w.db, &id)).await
+        self.write(move |w| delete(w, &id)).await
     }
 
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()> {

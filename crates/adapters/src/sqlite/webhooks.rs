@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
+use super::ledger::StreamNumbers;
 use super::{Sqlite, Writing, fault};
 use crate::vault::Vault;
 
@@ -316,7 +317,7 @@ fn rotate_secret(
 }
 
 /// What waits is cancelled; the numbers stay for a webhook made again under this id.
-fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
+fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
     let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
@@ -327,11 +328,13 @@ fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool
     .map_err(fault)?;
     for (sql, row) in [
         ("DELETE FROM waiting WHERE stream = ?1", stream),
-        ("UPDATE stream SET settled = last, waiting_bytes = 0 WHERE row = ?1", stream),
         ("DELETE FROM webhook_trigger WHERE webhook_row = ?1", webhook.row),
         ("DELETE FROM webhook WHERE row = ?1", webhook.row),
     ] {
         w.db.execute(sql, [row]).map_err(fault)?;
+    }
+    if let Some(StreamNumbers { last, .. }) = w.ledger.stream(w.db, stream).map_err(fault)? {
+        w.ledger.set_stream(stream, StreamNumbers { last, settled: last, waiting_bytes: 0 });
     }
     Ok(true)
 }
