@@ -176,7 +176,7 @@ fn delivered(owed: &Owed) -> Settled {
         attempt: 1,
         outcome: Outcome::Answered(answer),
         phases: Phases { first_byte_us: Some(900), total_us: 1_000, ..Phases::default() },
-        address: Some("127.0.0.1:8443".to_owned()),
+        address: Some("127.0.0.1:8443".into()),
         settlement: Settlement::Delivered,
         started_at: AT,
     }

@@ -7,7 +7,7 @@ use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
-use chathook_domain::ids::{AppId, EventId, LaneKey, MessageId, StartId, Time, Uid, WebhookId};
+use chathook_domain::ids::{AppId, EventId, LaneKey, LaneKind, MessageId, StartId, Time, Uid, WebhookId};
 use chathook_domain::message::{Accepted, Change, ChangeKind, Draft};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::refusal::Code;
@@ -16,8 +16,8 @@ use chathook_domain::user::{Profile, User};
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, MessageStore as _, Offers, Settled,
-    StoreError, Stored, SwitchedOff, UserStore as _, WebhookStore as _,
+    AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, LineOf, MessageStore as _, Offers,
+    Settled, StoreError, Stored, SwitchedOff, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -172,8 +172,10 @@ async fn a_stale_start_cannot_settle() {
     house.store.begin_start(&StartId::trusted("start2"), AT).await.expect("the next start begins");
     let refused = house.store.settle(&house.start, vec![settled(&owed, Settlement::Delivered)]).await;
     assert!(matches!(refused, Err(StoreError::Refused(refusal)) if refusal.code == Code::StartSuperseded));
-    let lanes = house.store.waiting_lanes(owed.stream, None, 10).await.expect("the store reads");
-    assert_eq!(lanes, [LaneKey::trusted(LANE)], "it still waits");
+    let of = LineOf { webhook_row: owed.webhook_row, stream: owed.stream };
+    let lanes = house.store.waiting_lanes(of, LaneKind::Live, None, 10).await.expect("the store reads");
+    let names: Vec<&str> = lanes.iter().map(|part| part.lane.as_str()).collect();
+    assert_eq!(names, [LANE], "it still waits");
 }
 
 #[tokio::test]
@@ -224,22 +226,22 @@ async fn what_is_due_comes_by_lane_or_aside_in_the_order_of_its_times() {
     house.settle(&[&owed[1]], aside(AT.plus_ms(15))).await;
     house.settle(&[&owed[3]], aside(AT.plus_ms(5))).await;
     house.settle(&[&owed[4]], aside(AT.plus_ms(900))).await;
-    let due = house.store.due(hook.row, owed[0].stream, AT.plus_ms(20), 10).await.expect("the store reads");
-    assert_eq!(due.lanes, [LaneKey::trusted("alice_user_carol"), LaneKey::trusted(LANE)]);
-    let sequences: Vec<i64> = due.aside.iter().map(|owed| owed.sequence).collect();
+    let of = LineOf { webhook_row: hook.row, stream: owed[0].stream };
+    let due = house.store.asides(of, AT.plus_ms(20), 10).await.expect("the store reads");
+    let sequences: Vec<i64> = due.owed.iter().map(|owed| owed.sequence).collect();
     assert_eq!(sequences, [4, 2]);
-    assert_eq!(due.next, Some(AT.plus_ms(900)));
-    let first = &due.aside[0];
+    assert_eq!(due.next.map(|next| (next.sequence, next.due)), Some((5, Some(AT.plus_ms(900)))));
+    let first = &due.owed[0];
     assert_eq!((first.attempts, first.steps, first.due), (1, 1, Some(AT.plus_ms(5))));
     assert_eq!((first.first_failed_at, first.is_aside), (Some(AT), true));
 
-    let lane = LaneKey::trusted(LANE);
-    let waiting = house.store.waiting_of_lane(hook.row, owed[0].stream, &lane, 0, 10).await;
-    let sequences: Vec<i64> = waiting.expect("the store reads").iter().map(|owed| owed.sequence).collect();
+    let waiting = house.store.waiting_of_lane(of, &LaneKey::trusted(LANE), 0).await;
+    let sequences: Vec<i64> =
+        waiting.expect("the store reads").owed.iter().map(|owed| owed.sequence).collect();
     assert_eq!(sequences, [1], "what has left its lane is not in it");
-    let due = house.store.due(hook.row, owed[0].stream, AT.plus_ms(10), 1).await.expect("the store reads");
-    assert_eq!((due.lanes.len(), due.aside.len()), (0, 1), "the limit holds");
-    assert_eq!(due.next, Some(AT.plus_ms(15)), "the first after those asked for");
+    let due = house.store.asides(of, AT.plus_ms(20), 1).await.expect("the store reads");
+    assert_eq!(due.owed.len(), 1, "the limit holds");
+    assert_eq!(due.next.map(|next| next.sequence), Some(2), "the first after those asked for");
 }
 
 #[tokio::test]
@@ -329,8 +331,9 @@ async fn too_much_that_waits_switches_off_says_so_and_loses_nothing() {
     assert_eq!(house.ask("SELECT webhook || ' ' || kind FROM notice"), ["slow switched_off"]);
     assert_eq!(house.ask("SELECT off_since || '' FROM webhook WHERE id = 'slow'"), [AT.ms.to_string()]);
     assert_eq!(house.ask("SELECT passed_over FROM event ORDER BY row DESC LIMIT 1"), ["slow:switched_off"]);
-    let waiting = house.store.waiting_of_lane(slow.row, target.stream, &LaneKey::trusted(LANE), 0, 10).await;
-    assert_eq!(waiting.expect("the store reads").len(), 3, "what was owed before still waits");
+    let of = LineOf { webhook_row: slow.row, stream: target.stream };
+    let waiting = house.store.waiting_of_lane(of, &LaneKey::trusted(LANE), 0).await;
+    assert_eq!(waiting.expect("the store reads").owed.len(), 3, "what was owed before still waits");
 }
 
 #[tokio::test]

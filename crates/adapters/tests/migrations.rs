@@ -6,8 +6,9 @@ use std::sync::Arc;
 use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::delivery::Owed;
-use chathook_domain::ids::{LaneKey, Time};
-use chathook_engine::ports::store::{DeliveryStore as _, Offers};
+use chathook_domain::ids::{LaneKind, Time};
+use chathook_domain::lane::LanePart;
+use chathook_engine::ports::store::{DeliveryStore as _, LineOf, Offers};
 use sha2::{Digest as _, Sha256};
 
 struct Nowhere;
@@ -85,10 +86,11 @@ async fn deliveries_of_before_are_carried_over_with_their_numbers() {
 
     let target = store.target(5).await.expect("the store reads").expect("the webhook is there");
     assert_eq!((target.settled, target.failing_since), (1, None));
-    let lanes = store.waiting_lanes(target.stream, None, 10).await.expect("the store reads");
-    assert_eq!(lanes, [LaneKey::trusted("k")]);
-    let waiting = store.waiting_of_lane(5, target.stream, &lanes[0], 0, 10).await.expect("the store reads");
-    let [tried, fresh] = &waiting[..] else { panic!("two wait: {waiting:?}") };
+    let of = LineOf { webhook_row: 5, stream: target.stream };
+    let lanes = store.waiting_lanes(of, LaneKind::Live, None, 10).await.expect("the store reads");
+    let [LanePart { lane, owed, has_more: false }] = &lanes[..] else { panic!("one lane: {lanes:?}") };
+    assert_eq!(lane.as_str(), "k");
+    let [tried, fresh] = &owed[..] else { panic!("two wait: {owed:?}") };
     assert_eq!((tried.sequence, tried.attempts, tried.steps), (2, 2, 2));
     assert_eq!(tried.due, Some(Time::from_ms(900)));
     assert_eq!(tried.first_failed_at, Some(Time::from_ms(400)));
