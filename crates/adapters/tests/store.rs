@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use chathook_adapters::sqlite::{OpenError, Sqlite};
+use chathook_adapters::sqlite::{OpenError, Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::connection::{Connection, Platform};
@@ -55,7 +55,7 @@ struct House {
 
 fn open(dir: &Path, offered: &Arc<Offered>) -> Result<Sqlite, OpenError> {
     let offers: Arc<dyn Offers> = Arc::clone(offered) as _;
-    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers)
+    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers, Options::default())
 }
 
 /// An app with alice and bob, and a webhook `hook` that listens to everything.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::Owed;
@@ -75,7 +75,8 @@ fn samples(owner: &str) -> Samples {
 /// An app with alice, bob and alice's group.
 async fn house() -> House {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+    let store =
+        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
     let store = store.expect("the store opens");
     let app = app("app1");
     store.create_app(app.clone(), Vec::new(), Some(samples("alice"))).await.expect("the app is made");

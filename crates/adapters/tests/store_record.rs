@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::Owed;
@@ -43,7 +43,8 @@ fn event_id() -> EventId {
 /// An app with alice and bob.
 async fn house() -> House {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+    let store =
+        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
     let store = store.expect("the store opens");
     let app = App {
         id: AppId::trusted("app1"),

@@ -11,7 +11,7 @@ use axum::Router;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
 use chathook_adapters::resolver::THREADS_MAX;
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::asked_log::write_asked;
@@ -52,6 +52,7 @@ pub struct Parts {
     pub use_system_roots: bool,
     pub management: ManagementCredentials,
     pub master_key: Option<String>,
+    pub store: Options,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
 }
@@ -101,7 +102,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
     let bounds = lines::Limits { attempts_max: limits.attempts, ..lines::Limits::default() };
     let lines = Arc::new(Lines::within(bounds));
-    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
+    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone(), parts.store)?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
     let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
         open_networks: parts.open_networks,

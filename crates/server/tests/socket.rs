@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
@@ -35,7 +35,8 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory");
         let lines = Arc::new(Lines::default());
         let vault = Vault::from_env_or_file(None, dir.path()).expect("a vault");
-        let store = Sqlite::open(dir.path(), Arc::new(vault), lines.clone()).expect("a store");
+        let store =
+            Sqlite::open(dir.path(), Arc::new(vault), lines.clone(), Options::default()).expect("a store");
         let open_networks = OpenNetworks::parse(Vec::<String>::new()).expect("none");
         let config = HttpEndpointsConfig {
             open_networks,

@@ -140,8 +140,8 @@ fn keys_of(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<ApiKey>> {
         .collect()
 }
 
-fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>) -> Stored<()> {
-    removals::finish(w.db, &Doomed::App(app.id.clone())).map_err(fault)?;
+fn create(w: &mut Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>) -> Stored<()> {
+    removals::finish(w, &Doomed::App(app.id.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO app (id, name, region, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![app.id.as_str(), app.name, app.region, app.settings.to_json().to_string(), app.created_at.ms],
@@ -180,7 +180,7 @@ fn delete(w: &mut Writing<'_>, id: &AppId, at: Time) -> Stored<bool> {
     for row in webhooks::delete_all(w.db, id).map_err(fault)? {
         w.changed.push(row);
     }
-    removals::begin(w.db, Doomed::App(id.clone()), at, ROWS_MAX).map_err(fault)?;
+    removals::begin(w, Doomed::App(id.clone()), at, ROWS_MAX).map_err(fault)?;
     Ok(true)
 }
 

@@ -5,40 +5,40 @@ use chathook_domain::delivery::Status;
 use chathook_domain::ids::Time;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use super::ledger::StreamNumbers;
 use super::{Writing, settlements};
 
 /// Ends the first of what waits in a stream; answers with how many those were.
 pub(super) fn end_some(
-    db: &Connection,
+    w: &mut Writing<'_>,
     stream: i64,
     status: Status,
     at: Time,
     rows_max: usize,
 ) -> rusqlite::Result<usize> {
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
-    // The last of them bounds both statements.
-    let last: Option<i64> = db
-        .prepare_cached(
-            "SELECT max(sequence) FROM
-                 (SELECT sequence FROM waiting WHERE stream = ?1 ORDER BY sequence LIMIT ?2)",
+    // The last of them bounds all statements.
+    let (last, bytes): (Option<i64>, i64) =
+        w.db.prepare_cached(
+            "SELECT max(sequence), coalesce(sum(bytes), 0) FROM
+                 (SELECT sequence, bytes FROM waiting WHERE stream = ?1 ORDER BY sequence LIMIT ?2)",
         )?
-        .query_row((stream, limit), |row| row.get(0))?;
+        .query_row((stream, limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some(last) = last else { return Ok(0) };
-    let ended = db
-        .prepare_cached(
+    let ended =
+        w.db.prepare_cached(
             "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at)
              SELECT stream, sequence, lane, event, ?3, attempts, replay, created_at, ?4
              FROM waiting WHERE stream = ?1 AND sequence <= ?2",
         )?
         .execute((stream, last, status.as_str(), at.ms))?;
-    db.prepare_cached(
-        "UPDATE stream SET waiting_bytes = waiting_bytes
-             - (SELECT coalesce(sum(bytes), 0) FROM waiting WHERE stream = ?1 AND sequence <= ?2)
-         WHERE row = ?1",
-    )?
-    .execute((stream, last))?;
-    db.prepare_cached("DELETE FROM waiting WHERE stream = ?1 AND sequence <= ?2")?.execute((stream, last))?;
-    settlements::advance(db, stream)?;
+    w.db.prepare_cached("DELETE FROM waiting WHERE stream = ?1 AND sequence <= ?2")?
+        .execute((stream, last))?;
+    if let Some(numbers) = w.ledger.stream(w.db, stream)? {
+        let waiting_bytes = numbers.waiting_bytes - bytes;
+        w.ledger.set_stream(stream, StreamNumbers { waiting_bytes, ..numbers });
+    }
+    settlements::advance(w.db, w.ledger, stream)?;
     Ok(ended)
 }
 
@@ -65,7 +65,7 @@ pub(super) fn expire_some(
             .query_row((webhook_row, off_before.ms), |row| row.get(0))
             .optional()?;
     if let Some(stream) = stream {
-        end_some(w.db, stream, Status::Expired, at, rows_max)?;
+        end_some(w, stream, Status::Expired, at, rows_max)?;
         w.changed.push(webhook_row);
     }
     Ok(())

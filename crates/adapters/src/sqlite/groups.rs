@@ -117,13 +117,13 @@ fn present(w: &Writing<'_>, app: &AppId, guid: &Guid) -> Stored<Group> {
     find(w.db, w.vault, app, guid)?.ok_or_else(|| not_found(guid).into())
 }
 
-pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
+pub(super) fn create(w: &mut Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
     if find(w.db, w.vault, app, &group.guid)?.is_some() {
         let sentence = format!("The guid '{}' is taken.", group.guid);
         return Err(Refusal::new(Code::GuidAlreadyExists, sentence).into());
     }
     // One made again under this guid starts empty.
-    removals::finish(w.db, &Doomed::Group(app.clone(), group.guid.clone())).map_err(fault)?;
+    removals::finish(w, &Doomed::Group(app.clone(), group.guid.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO grp (app, guid, name, kind, owner, created_at, updated_at) VALUES (?1, ?2, '', '', '', ?3, ?4)",
         params![app.as_str(), group.guid.as_str(), group.created_at.ms, group.updated_at.map(|at| at.ms)],
@@ -319,15 +319,15 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
 }
 
 /// With its history, which goes piece by piece where it is long.
-fn delete(db: &Connection, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
-    let names = [app.as_str(), guid.as_str()];
+fn delete(w: &mut Writing<'_>, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
+    let (db, names) = (w.db, [app.as_str(), guid.as_str()]);
     db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
     // Members may post, so that none is left to do so.
     db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
     let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
     if deleted {
         let doomed = Doomed::Group(app.clone(), guid.clone());
-        removals::begin(db, doomed, at, ROWS_MAX).map_err(fault)?;
+        removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     }
     Ok(deleted)
 }
@@ -368,7 +368,7 @@ impl GroupStore for Sqlite {
 
     async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| delete(w.db, &app, &guid, at)).await
+        self.write(move |w| delete(w, &app, &guid, at)).await
     }
 
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {

@@ -37,7 +37,7 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await
+        self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -109,7 +109,7 @@ impl MessageStore for Sqlite {
 
 /// Stores an action message that no trigger tells of; its id is given here, whatever it carries.
 pub(crate) fn commit_action(w: &mut Writing<'_>, app: &App, mut message: Message) -> Stored<Committed> {
-    message.id = MessageId(record::next_number(w.db, &app.id)?);
+    message.id = MessageId(w.ledger.next_number(w.db, &app.id)?);
     store(w, app, message, None)
 }
 
@@ -133,12 +133,12 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) ->
             of_muid(w.db, &app.id, sender, &conversation, muid, accepted.at).map_err(fault)?
     {
         let members = audience(w.db, &app.id, sender, &message.receiver)?;
-        let cursor = record::last_cursor(w.db, &app.id)?;
+        let cursor = w.ledger.last_number(w.db, &app.id)?;
         return Ok(Committed { message, members, cursor, is_repeat: true });
     }
     check_may_post(w, &app.id, sender, &accepted.draft.receiver)?;
     let event_id = accepted.event_id.clone();
-    let message = accepted.into_numbered(MessageId(record::next_number(w.db, &app.id)?));
+    let message = accepted.into_numbered(MessageId(w.ledger.next_number(w.db, &app.id)?));
     let event = after_message(event_id, &message, origin, app);
     store(w, app, message, Some(event))
 }
@@ -153,7 +153,7 @@ fn change_message(
     let message = find(w.db, &app.id, id).map_err(fault)?.ok_or_else(|| {
         StoreError::from(Refusal::new(Code::MessageNotFound, format!("The message '{id}' does not exist.")))
     })?;
-    let action_id = MessageId(record::next_number(w.db, &app.id)?);
+    let action_id = MessageId(w.ledger.next_number(w.db, &app.id)?);
     let (after, action) = change.apply(&message, action_id)?;
     update(w.db, &app.id, &after).map_err(fault)?;
     let is_told = app.settings.edits_through_after_message;

@@ -47,7 +47,7 @@ pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) 
             app,
             Event::new(event_id, kind.trigger(), mark.key(), &data, origin, app, mark.at),
         )?;
-        let cursor = record::append(w.db, &app.id, &conversation, &data)?;
+        let cursor = record::append(w, &app.id, &conversation, &data)?;
         receipts.push((receipt, cursor));
     }
     Ok(Marked { receipts, members })

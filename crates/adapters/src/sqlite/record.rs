@@ -8,7 +8,7 @@ use chathook_engine::ports::store::{READ_BYTES_MAX, Recorded, RecordedPart, Stor
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 
-use super::{fault, messages};
+use super::{Writing, fault, messages};
 
 /// The conversations of a user `?2` in an app `?1`.
 macro_rules! conversations_of_user {
@@ -22,27 +22,12 @@ macro_rules! conversations_of_user {
 pub(super) use conversations_of_user;
 
 /// Adds a receipt; answers with its cursor.
-pub(super) fn append(db: &Connection, app: &AppId, conversation: &Key, receipt: &Value) -> Stored<i64> {
-    let n = next_number(db, app)?;
-    db.prepare_cached("INSERT INTO record (app, conversation, n, receipt) VALUES (?1, ?2, ?3, ?4)")
+pub(super) fn append(w: &mut Writing<'_>, app: &AppId, conversation: &Key, receipt: &Value) -> Stored<i64> {
+    let n = w.ledger.next_number(w.db, app)?;
+    w.db.prepare_cached("INSERT INTO record (app, conversation, n, receipt) VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut insert| insert.execute((app.as_str(), conversation.as_str(), n, receipt.to_string())))
         .map_err(fault)?;
     Ok(n)
-}
-
-/// The cursor of the last line; 0 before the first.
-pub(super) fn last_cursor(db: &Connection, app: &AppId) -> Stored<i64> {
-    counter(db, app, "SELECT last FROM counter WHERE app = ?1").map_err(fault)
-}
-
-/// Takes the next number: growing, and never given twice.
-pub(super) fn next_number(db: &Connection, app: &AppId) -> Stored<i64> {
-    db.prepare_cached(
-        "INSERT INTO counter (app, last) VALUES (?1, 1)
-         ON CONFLICT (app) DO UPDATE SET last = last + 1 RETURNING last",
-    )
-    .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)))
-    .map_err(fault)
 }
 
 pub(super) fn after(
@@ -125,7 +110,7 @@ mod tests {
     use chathook_engine::ports::store::{MessageStore as _, Offers};
 
     use super::*;
-    use crate::sqlite::Sqlite;
+    use crate::sqlite::{Options, Sqlite};
     use crate::vault::Vault;
 
     struct Nowhere;
@@ -138,7 +123,12 @@ mod tests {
     #[tokio::test]
     async fn who_comes_with_a_cursor_of_the_old_count_is_told_to_fetch() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+        let store = Sqlite::open(
+            dir.path(),
+            Arc::new(Vault::from_key([7; 32])),
+            Arc::new(Nowhere),
+            Options::default(),
+        );
         let store = store.expect("the store opens");
         let (app, uid) = (AppId::trusted("app1"), Uid::trusted("alice"));
         let made =

@@ -9,7 +9,7 @@ use chathook_domain::message::Receiver;
 use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::endings;
+use super::{Writing, endings};
 
 /// Tables of a stream, which name no app.
 const OF_STREAM: [&str; 3] = ["attempt", "ended", "waiting"];
@@ -35,20 +35,20 @@ pub(super) enum Removed {
 }
 
 /// Dooms something and removes its first rows, with a few all of them.
-pub(super) fn begin(db: &Connection, doomed: Doomed, at: Time, rows_max: usize) -> rusqlite::Result<()> {
+pub(super) fn begin(w: &mut Writing<'_>, doomed: Doomed, at: Time, rows_max: usize) -> rusqlite::Result<()> {
     let (kind, app, id) = name(&doomed);
-    db.execute(
+    w.db.execute(
         "INSERT OR IGNORE INTO doomed (kind, app, id, at) VALUES (?1, ?2, ?3, ?4)",
         params![kind, app, id, at.ms],
     )?;
-    go_on(db, &Found { doomed, at, is_of_one: true }, rows_max)?;
+    go_on(w, &Found { doomed, at, is_of_one: true }, rows_max)?;
     Ok(())
 }
 
 /// Removes all that is left of something whose name is to be used again.
-pub(super) fn finish(db: &Connection, doomed: &Doomed) -> rusqlite::Result<()> {
-    match find(db, Some(doomed))? {
-        Some(found) => go_on(db, &found, usize::MAX).map(drop),
+pub(super) fn finish(w: &mut Writing<'_>, doomed: &Doomed) -> rusqlite::Result<()> {
+    match find(w.db, Some(doomed))? {
+        Some(found) => go_on(w, &found, usize::MAX).map(drop),
         None => Ok(()),
     }
 }
@@ -79,12 +79,13 @@ pub(super) fn find(db: &Connection, doomed: Option<&Doomed>) -> rusqlite::Result
 }
 
 /// Removes some rows, or the last.
-pub(super) fn go_on(db: &Connection, found: &Found, rows_max: usize) -> rusqlite::Result<Removed> {
+pub(super) fn go_on(w: &mut Writing<'_>, found: &Found, rows_max: usize) -> rusqlite::Result<Removed> {
+    let db = w.db;
     let mut left = rows_max;
     match &found.doomed {
-        Doomed::App(app) => empty_app(db, app, &mut left)?,
+        Doomed::App(app) => empty_app(w, app, &mut left)?,
         Doomed::Group(app, guid) => empty_group(db, app, guid, &mut left)?,
-        Doomed::Webhook(app, id) => cancel(db, app, id, found.at, &mut left)?,
+        Doomed::Webhook(app, id) => cancel(w, app, id, found.at, &mut left)?,
     }
     if left == 0 {
         return Ok(Removed::Part);
@@ -112,13 +113,19 @@ fn name(doomed: &Doomed) -> (&'static str, &str, &str) {
 }
 
 /// What waits is cancelled; the stream stays, with its numbers, for a webhook made again under this id.
-fn cancel(db: &Connection, app: &AppId, id: &WebhookId, at: Time, left: &mut usize) -> rusqlite::Result<()> {
-    let stream = db
-        .prepare_cached("SELECT row FROM stream WHERE app = ?1 AND webhook = ?2")?
-        .query_row([app.as_str(), id.as_str()], |row| row.get(0))
-        .optional()?;
+fn cancel(
+    w: &mut Writing<'_>,
+    app: &AppId,
+    id: &WebhookId,
+    at: Time,
+    left: &mut usize,
+) -> rusqlite::Result<()> {
+    let stream =
+        w.db.prepare_cached("SELECT row FROM stream WHERE app = ?1 AND webhook = ?2")?
+            .query_row([app.as_str(), id.as_str()], |row| row.get(0))
+            .optional()?;
     if let Some(stream) = stream {
-        *left -= endings::end_some(db, stream, Status::Cancelled, at, *left)?;
+        *left -= endings::end_some(w, stream, Status::Cancelled, at, *left)?;
     }
     Ok(())
 }
@@ -137,7 +144,9 @@ fn empty_group(db: &Connection, app: &AppId, guid: &Guid, left: &mut usize) -> r
     Ok(())
 }
 
-fn empty_app(db: &Connection, app: &AppId, left: &mut usize) -> rusqlite::Result<()> {
+fn empty_app(w: &mut Writing<'_>, app: &AppId, left: &mut usize) -> rusqlite::Result<()> {
+    let db = w.db;
+    w.ledger.forget_app(db, app)?;
     let streams: Vec<i64> = db
         .prepare_cached("SELECT row FROM stream WHERE app = ?1")?
         .query_map([app.as_str()], |row| row.get(0))?

@@ -8,7 +8,7 @@ use chathook_engine::ports::store::Stored;
 use chathook_engine::ports::upkeep::{Doomed, UpkeepStore, Walk};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{Sqlite, Writing, endings, fault, removals, retention};
+use super::{Sqlite, endings, fault, removals, retention};
 
 /// Rows that one piece of work changes, about.
 pub(super) const ROWS_MAX: usize = 200;
@@ -35,7 +35,7 @@ impl UpkeepStore for Sqlite {
         let found = self.read(move |db, _| removals::find(db, doomed.as_ref()).map_err(fault)).await?;
         let Some(found) = found else { return Ok(false) };
         let is_of_one = found.is_of_one;
-        let removed = self.write(move |w| removals::go_on(w.db, &found, ROWS_MAX).map_err(fault)).await?;
+        let removed = self.write(move |w| removals::go_on(w, &found, ROWS_MAX).map_err(fault)).await?;
         // Of all that was deleted, another may follow.
         Ok(removed == removals::Removed::Part || !is_of_one)
     }
@@ -63,7 +63,7 @@ impl UpkeepStore for Sqlite {
         if !self.read(|db, _| has_room_to_give(db).map_err(fault)).await? {
             return Ok(false);
         }
-        self.write(|w| give_back(w).map_err(fault)).await?;
+        self.write(|w| give_back(w.db).map_err(fault)).await?;
         self.read(|db, _| has_room_to_give(db).map_err(fault)).await
     }
 }
@@ -74,12 +74,10 @@ fn has_room_to_give(db: &Connection) -> rusqlite::Result<bool> {
     Ok(free > FREE_PAGES_MIN && free > all / FREE_SHARE)
 }
 
-fn give_back(w: &mut Writing<'_>) -> rusqlite::Result<()> {
+fn give_back(db: &Connection) -> rusqlite::Result<()> {
     // It goes on page by page, as long as it is asked for rows.
-    let mut giving = w.db.prepare(&format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))?;
+    let mut giving = db.prepare(&format!("PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"))?;
     let mut pages = giving.query([])?;
     while pages.next()?.is_some() {}
-    // No row has changed, but pages have, which the next checkpoint has to hear of.
-    w.pages += PAGES_GIVEN_BACK.unsigned_abs();
     Ok(())
 }

@@ -198,7 +198,13 @@ fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
     Ok(Trigger::ALL.into_iter().filter(|trigger| ids.iter().any(|id| id == trigger.id())).collect())
 }
 
-fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at: Time) -> Stored<Webhook> {
+fn create(
+    w: &mut Writing<'_>,
+    app: &AppId,
+    draft: &WebhookDraft,
+    secret: &[u8],
+    at: Time,
+) -> Stored<Webhook> {
     let WebhookDraft { id, config } = draft;
     if find(w.db, w.vault, app, id)?.is_some() {
         return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
@@ -211,7 +217,7 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
     }
     // Numbers of the one before that still wait must not go out in its stead.
-    removals::finish(w.db, &Doomed::Webhook(app.clone(), id.clone())).map_err(fault)?;
+    removals::finish(w, &Doomed::Webhook(app.clone(), id.clone())).map_err(fault)?;
     let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
         "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
@@ -319,11 +325,11 @@ fn rotate_secret(
 }
 
 /// Nothing goes out any more; where much waits, it is cancelled piece by piece.
-fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
+fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
     delete_row(w.db, webhook.row).map_err(fault)?;
     let doomed = Doomed::Webhook(app.clone(), id.clone());
-    removals::begin(w.db, doomed, at, ROWS_MAX).map_err(fault)?;
+    removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     Ok(true)
 }
 

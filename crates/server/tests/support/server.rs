@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{ManualClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::ids::Time;
@@ -249,6 +250,7 @@ fn parts(data_dir: PathBuf, clock: ManualClock) -> Parts {
             secret: MANAGEMENT[1].1.to_owned(),
         },
         master_key: None,
+        store: Options::default(),
         clock: Arc::new(clock),
         dice: Arc::new(NoJitter),
     }

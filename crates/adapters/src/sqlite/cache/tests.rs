@@ -20,6 +20,7 @@ use chathook_engine::ports::store::{
 use serde_json::json;
 
 use super::*;
+use crate::sqlite::Options;
 
 const AT: Time = Time::from_ms(1_700_000_000_000);
 const APPS: [&str; 2] = ["app1", "app2"];
@@ -35,7 +36,8 @@ impl Offers for Nowhere {
 
 fn open() -> (Arc<Sqlite>, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+    let store =
+        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
     (Arc::new(store.expect("the store opens")), dir)
 }
 
