@@ -6,6 +6,9 @@ use crate::app::App;
 use crate::ids::{EventId, Key, Time, WebhookId};
 use crate::trigger::Trigger;
 
+/// What payloads carry as `chatAPIVersion` (spec 1.2).
+pub const CHAT_API_VERSION: &str = "3.0";
+
 /// Where the cause came from: `origin.platform` of payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -58,7 +61,7 @@ pub fn envelope(trigger: Trigger, data: &Value, origin: Origin, app: &App) -> Va
         "data": data,
         "appId": app.id.as_str(),
         "origin": {"platform": origin.platform()},
-        "chatAPIVersion": "3.0",
+        "chatAPIVersion": CHAT_API_VERSION,
         "region": app.region,
     })
 }

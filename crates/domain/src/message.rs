@@ -184,7 +184,7 @@ impl Accepted {
         self.draft.receiver.conversation_of(&self.sender.uid)
     }
 
-    /// The message with its number, or without for `before_message` (spec 1.3).
+    /// The message with its number.
     #[must_use]
     pub fn numbered(&self, id: MessageId) -> Message {
         let conversation = self.conversation();
@@ -207,14 +207,6 @@ impl Accepted {
             delivered_at: None,
             read_at: None,
         }
-    }
-
-    /// The `data` of `before_message`: the message that is not yet one.
-    #[must_use]
-    pub fn to_unnumbered_json(&self) -> Value {
-        let mut object = self.numbered(MessageId(0)).to_json();
-        object.as_object_mut().expect("a message is an object").shift_remove("id");
-        object
     }
 }
 

@@ -52,11 +52,12 @@ impl Engine {
 
     /// Deletes an app with everything in it.
     pub async fn delete_app(&self, id: &AppId) -> Result<(), Refusal> {
-        if self.store.delete_app(id).await.map_err(refuse)? {
-            Ok(())
-        } else {
-            Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))
+        let webhooks = self.store.webhooks(id).await.map_err(refuse)?;
+        if !self.store.delete_app(id).await.map_err(refuse)? {
+            return Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")));
         }
+        self.hooks.forget(webhooks.iter().map(|webhook| webhook.row));
+        Ok(())
     }
 
     pub async fn change_settings(&self, app: &AppId, body: &serde_json::Value) -> Result<Settings, Refusal> {

@@ -8,7 +8,9 @@ use chathook_domain::ids::{AppId, EventId, StartId, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
 
-use crate::ask::Asking;
+use crate::asked_log::AskedLog;
+use crate::dispatch::Means;
+use crate::hooks::Hooks;
 use crate::lines::Lines;
 use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
@@ -26,7 +28,8 @@ pub struct Engine {
     pub dispatch: Arc<Lines>,
     pub start: StartId,
     pub rules: EndpointRules,
-    pub(crate) asking: Asking,
+    pub(crate) hooks: Hooks,
+    pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
 }
 
@@ -65,8 +68,22 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
-            asking: Asking::default(),
+            hooks: Hooks::default(),
+            asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
+        }
+    }
+
+    /// What dispatch works with.
+    #[must_use]
+    pub fn means_of_dispatch(&self) -> Means {
+        Means {
+            store: self.store.clone(),
+            endpoints: self.endpoints.clone(),
+            clock: self.clock.clone(),
+            dice: self.dice.clone(),
+            lines: self.dispatch.clone(),
+            start: self.start.clone(),
         }
     }
 

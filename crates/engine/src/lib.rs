@@ -2,17 +2,23 @@
 //!
 //! Imports run downwards: a module may use those above it in this list.
 
-pub mod apps;
-pub mod ask;
-pub mod caller;
-pub mod connections;
-pub mod dispatch;
-pub mod engine;
-pub mod groups;
-pub mod lines;
-pub mod messages;
 pub mod ports;
-pub mod receipts;
-pub mod send_message;
+pub mod caller;
+mod request_headers;
+mod places;
+pub mod lines;
+mod settlements;
+pub mod dispatch;
+mod hooks;
+pub mod asked_log;
+pub mod engine;
+pub mod apps;
 pub mod users;
+pub mod groups;
 pub mod webhooks;
+pub mod ask;
+mod attempts;
+pub mod send_message;
+pub mod messages;
+pub mod receipts;
+pub mod connections;

@@ -10,13 +10,15 @@ use anyhow::Context as _;
 use axum::Router;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
+use chathook_adapters::resolver::THREADS_MAX;
 use chathook_adapters::sqlite::Sqlite;
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
+use chathook_engine::asked_log::write_asked;
 use chathook_engine::connections::GRACE_MS;
-use chathook_engine::dispatch::Dispatcher;
+use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
-use chathook_engine::lines::Lines;
+use chathook_engine::lines::{self, Lines};
 use chathook_engine::ports::clock::{Clock, Dice};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
@@ -24,7 +26,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Api, ManagementCredentials};
-use crate::doors::{Door, connections_max};
+use crate::doors::Door;
+use crate::limits::Limits;
 use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
@@ -59,6 +62,7 @@ pub struct Built {
     sockets: Arc<Sockets>,
     bus: Arc<LocalBus>,
     parts: Doorways,
+    limits: Limits,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -83,9 +87,19 @@ pub struct Running {
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     std::fs::create_dir_all(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
+    let limits = Limits::here();
+    tracing::info!(
+        handles = limits.handles,
+        connections_max = limits.connections,
+        attempts_max = limits.attempts,
+        idle_connections_max = limits.idle_connections,
+        look_ups_max = THREADS_MAX,
+        "the file-handle limit bounds what is open at once"
+    );
     let vault =
         Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
-    let lines = Arc::new(Lines::default());
+    let bounds = lines::Limits { attempts_max: limits.attempts, ..lines::Limits::default() };
+    let lines = Arc::new(Lines::within(bounds));
     let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
     let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
@@ -93,6 +107,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         allow_http: parts.allow_http,
         extra_roots: parts.extra_roots,
         use_system_roots: parts.use_system_roots,
+        idle_connections_max: limits.idle_connections,
     })
     .map_err(anyhow::Error::msg)?;
     let bus = Arc::new(LocalBus::default());
@@ -111,18 +126,19 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         .map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
     api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = Dispatcher::run(engine.clone(), stopped.clone());
+    let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
+    tasks.push(tokio::spawn(write_asked(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
-    Ok(Built { engine, api, sockets, bus, parts: doorways, stop, tasks })
+    Ok(Built { engine, api, sockets, bus, parts: doorways, limits, stop, tasks })
 }
 
 impl Built {
     /// Opens the doors; `wrap` may add to and guard what the main one serves.
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
-        let places = Arc::new(Semaphore::new(connections_max()));
+        let places = Arc::new(Semaphore::new(self.limits.connections));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
         let chat = chat.merge(api::health_router(self.api.clone()));
         let management = api::management_router(self.api.clone());

@@ -4,18 +4,22 @@ use async_trait::async_trait;
 use chathook_domain::delivery::Status;
 use chathook_domain::ids::{AppId, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::signature::{Overlap, Previous, Secrets, SigningSecret};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{
-    Config, Credentials, EndpointUrl, OnFailure, SigningSecret, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
+    Config, Credentials, EndpointUrl, OnFailure, Patience, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
 };
 use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::cache::{Cache, Cached, Caches};
+use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, fault};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
-    retry_on_failure, on_failure, timeout_ms, signing_secret, switched_off, created_at, updated_at FROM webhook";
+    retry_on_failure, on_failure, timeout_ms, patience_s, signing_secret, previous_secret, previous_secret_until, \
+    switched_off, created_at, updated_at FROM webhook";
 
 /// A webhook with what dispatch keeps of it.
 pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<Target>> {
@@ -35,8 +39,27 @@ pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<
     Ok(Some(Target { app, webhook, stream, settled, failing_since: failing_since.map(Time::from_ms) }))
 }
 
-/// The app's webhooks, in the order in which they were created.
-pub(crate) fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
+/// All webhooks of an app, in the order in which they were created.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Webhooks(Vec<Webhook>);
+
+impl Cached for Webhooks {
+    type Name = AppId;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.webhooks
+    }
+
+    fn places(app: &AppId, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::Webhooks, &[app.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Option<Self>> {
+        of_app(db, vault, app).map(|webhooks| Some(Self(webhooks)))
+    }
+}
+
+fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
     let rows: Vec<WebhookColumns> = db
         .prepare_cached(&format!("{SELECT} WHERE app = ?1 ORDER BY row"))
         .and_then(|mut query| query.query_map([app.as_str()], columns)?.collect())
@@ -70,7 +93,10 @@ struct WebhookColumns {
     retry_on_failure: bool,
     on_failure: String,
     timeout_ms: i64,
+    patience_s: i64,
     signing_secret: Vec<u8>,
+    previous_secret: Option<Vec<u8>>,
+    previous_secret_until: Option<i64>,
     switched_off: Option<String>,
     created_at: i64,
     updated_at: i64,
@@ -90,10 +116,13 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<WebhookColumns> {
         retry_on_failure: row.get(9)?,
         on_failure: row.get(10)?,
         timeout_ms: row.get(11)?,
-        signing_secret: row.get(12)?,
-        switched_off: row.get(13)?,
-        created_at: row.get(14)?,
-        updated_at: row.get(15)?,
+        patience_s: row.get(12)?,
+        signing_secret: row.get(13)?,
+        previous_secret: row.get(14)?,
+        previous_secret_until: row.get(15)?,
+        switched_off: row.get(16)?,
+        created_at: row.get(17)?,
+        updated_at: row.get(18)?,
     })
 }
 
@@ -120,15 +149,26 @@ impl WebhookColumns {
             on_failure: OnFailure::parse(&self.on_failure)
                 .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown onFailure", self.row)))?,
             timeout_ms: self.timeout_ms,
+            patience: Patience::of_stored(self.patience_s)
+                .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown patience", self.row)))?,
         };
-        let secret =
-            vault.open(&secret_record(&app, &id), &self.signing_secret).map_err(StoreError::Fault)?;
+        let open = |record: &str, sealed: &[u8]| {
+            vault.open(record, sealed).map(SigningSecret::new).map_err(StoreError::Fault)
+        };
+        let previous = match (&self.previous_secret, self.previous_secret_until) {
+            (Some(sealed), Some(until)) => {
+                let secret = open(&previous_secret_record(&app, &id), sealed)?;
+                Some(Previous { secret, until: Time::from_ms(until) })
+            }
+            (None, _) | (_, None) => None,
+        };
+        let secrets = Secrets { present: open(&secret_record(&app, &id), &self.signing_secret)?, previous };
         let webhook = Webhook {
             row: self.row,
             id,
             config,
             triggers: triggers_of(db, self.row)?,
-            signing_secret: SigningSecret(secret),
+            secrets,
             switched_off: self.switched_off,
             created_at: Time::from_ms(self.created_at),
             updated_at: Time::from_ms(self.updated_at),
@@ -143,6 +183,10 @@ fn password_record(app: &AppId, id: &WebhookId) -> String {
 
 fn secret_record(app: &AppId, id: &WebhookId) -> String {
     format!("webhook/{app}/{id}/signing_secret")
+}
+
+fn previous_secret_record(app: &AppId, id: &WebhookId) -> String {
+    format!("webhook/{app}/{id}/previous_secret")
 }
 
 fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
@@ -169,8 +213,8 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
     w.db.execute(
         "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
          on_failure, timeout_ms, signing_secret, created_at, updated_at, \
-         stream, off_since) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+         stream, off_since, patience_s) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15, ?16)",
         params![
             app.as_str(),
             id.as_str(),
@@ -186,7 +230,8 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
             w.vault.seal(&secret_record(app, id), secret),
             at.ms,
             stream,
-            (!config.enabled).then_some(at.ms)
+            (!config.enabled).then_some(at.ms),
+            config.patience.stored()
         ],
     )
     .map_err(fault)?;
@@ -221,8 +266,8 @@ fn set_config(
         "UPDATE webhook SET name = ?2, url = ?3, use_basic_auth = ?4, username = ?5, password = ?6, enabled = ?7, \
          retry_on_failure = ?8, on_failure = ?9, timeout_ms = ?10, updated_at = ?11, \
          switched_off = CASE WHEN ?12 THEN NULL ELSE switched_off END, \
-         off_since = CASE WHEN ?7 AND (?12 OR switched_off IS NULL) THEN NULL ELSE coalesce(off_since, ?11) END \
-         WHERE row = ?1",
+         off_since = CASE WHEN ?7 AND (?12 OR switched_off IS NULL) THEN NULL ELSE coalesce(off_since, ?11) END, \
+         patience_s = ?13 WHERE row = ?1",
         params![
             row,
             config.name,
@@ -235,7 +280,35 @@ fn set_config(
             config.on_failure.as_str(),
             config.timeout_ms,
             at.ms,
-            switched_off == SwitchedOff::Clear
+            switched_off == SwitchedOff::Clear,
+            config.patience.stored()
+        ],
+    )
+    .map_err(fault)?;
+    present(w, app, id)
+}
+
+fn rotate_secret(
+    w: &Writing<'_>,
+    app: &AppId,
+    id: &WebhookId,
+    fresh: Vec<u8>,
+    overlap: Overlap,
+    at: Time,
+) -> Stored<Webhook> {
+    let webhook = present(w, app, id)?;
+    let Secrets { present: fresh, previous } =
+        webhook.secrets.rotated(SigningSecret::new(fresh), overlap, at);
+    let previous_record = previous_secret_record(app, id);
+    w.db.execute(
+        "UPDATE webhook SET signing_secret = ?2, previous_secret = ?3, previous_secret_until = ?4, updated_at = ?5 \
+         WHERE row = ?1",
+        params![
+            webhook.row,
+            w.vault.seal(&secret_record(app, id), fresh.bytes()),
+            previous.as_ref().map(|previous| w.vault.seal(&previous_record, previous.secret.bytes())),
+            previous.as_ref().map(|previous| previous.until.ms),
+            at.ms
         ],
     )
     .map_err(fault)?;
@@ -291,8 +364,8 @@ impl WebhookStore for Sqlite {
     }
 
     async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>> {
-        let app = app.clone();
-        self.read(move |db, vault| of_app(db, vault, &app)).await
+        let webhooks = self.look_up::<Webhooks>(app.clone()).await?;
+        Ok(webhooks.map_or_else(Vec::new, |found| found.0.clone()))
     }
 
     async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>> {
@@ -310,6 +383,18 @@ impl WebhookStore for Sqlite {
     ) -> Stored<Webhook> {
         let (app, id) = (app.clone(), id.clone());
         self.write(move |w| set_config(w, &app, &id, &config, switched_off, at)).await
+    }
+
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
+        at: Time,
+    ) -> Stored<Webhook> {
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| rotate_secret(w, &app, &id, fresh, overlap, at)).await
     }
 
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {

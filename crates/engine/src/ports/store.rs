@@ -11,12 +11,14 @@ use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, Group, Member, Scope};
 use chathook_domain::ids::{
-    AppId, EventId, Guid, Key, LaneKey, MessageId, SessionId, StartId, Time, Uid, WebhookId,
+    AppId, EventId, Guid, Key, LaneKey, LaneKind, MessageId, SessionId, StartId, Time, Uid, WebhookId,
 };
+use chathook_domain::lane::LanePart;
 use chathook_domain::message::{Accepted, Change, Message, Receiver};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::receipt::{Mark, Receipt};
 use chathook_domain::refusal::Refusal;
+use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
@@ -143,20 +145,25 @@ pub struct Settled {
     pub attempt: u32,
     pub outcome: Outcome,
     pub phases: Phases,
-    pub address: Option<String>,
+    pub address: Option<Arc<str>>,
     pub settlement: Settlement,
     pub started_at: Time,
 }
 
-/// What has become due among deliveries that have failed before.
+/// Where a webhook's deliveries are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineOf {
+    pub webhook_row: i64,
+    pub stream: i64,
+}
+
+/// Deliveries that have left their lanes and are due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Due {
-    /// Lanes whose head is due, the first to be due first.
-    pub lanes: Vec<LaneKey>,
-    /// Deliveries that have left their lanes, likewise.
-    pub aside: Vec<Owed>,
-    /// The first due time after those asked for.
-    pub next: Option<Time>,
+pub struct Asides {
+    /// The first to be due first.
+    pub owed: Vec<Owed>,
+    /// The one that is due next after them.
+    pub next: Option<Owed>,
 }
 
 /// Why a webhook is switched off, other than by a person.
@@ -205,13 +212,22 @@ impl NoticeKind {
 /// One `before_message` call, for the log.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    pub app: AppId,
     pub webhook: WebhookId,
+    /// The event that the message, or the edit, causes if it goes on.
+    pub event: EventId,
     pub conversation: Key,
     pub sender: Uid,
     /// `pass`, `inject`, `replace` or `drop`.
     pub verdict: &'static str,
+    /// Why the verdict is no answer's, where it is not.
     pub silence: Option<String>,
+    /// How long this webhook held the message, in microseconds of the monotonic clock: from its turn to
+    /// the verdict taken in. That is the wait for a place, the making and signing of the request, the
+    /// round trip, the reading of the answer and its effect on the message; not the time of webhooks
+    /// before it, nor of the store.
     pub took_us: u64,
+    /// When its turn came.
     pub at: Time,
 }
 
@@ -367,7 +383,8 @@ pub trait MessageStore: Send + Sync {
     async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool>;
     /// Uids of a conversation as seen by `me`.
     async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>>;
-    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()>;
+    /// Lines of apps that are no longer there are left out.
+    async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()>;
 }
 
 #[async_trait]
@@ -421,6 +438,15 @@ pub trait WebhookStore: Send + Sync {
         at: Time,
     ) -> Stored<Webhook>;
     /// What waits is cancelled.
+    /// Puts `fresh` in the place of the present secret, which goes on signing for the overlap.
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
+        at: Time,
+    ) -> Stored<Webhook>;
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
@@ -432,19 +458,24 @@ pub trait DeliveryStore: Send + Sync {
     /// The rows of all webhooks of the server.
     async fn webhook_rows(&self) -> Stored<Vec<i64>>;
     async fn target(&self, webhook_row: i64) -> Stored<Option<Target>>;
-    /// Lanes in which something waits, in the order of their names, after one; not what has left them.
-    async fn waiting_lanes(&self, stream: i64, after: Option<&LaneKey>, limit: i64) -> Stored<Vec<LaneKey>>;
-    /// What waits in a lane after a sequence; not what has left it.
-    async fn waiting_of_lane(
+    /// What waits in a lane after a sequence, at most `LANE_LENGTH_MAX` deliveries and about
+    /// `READ_BYTES_MAX` bytes; not what has left the lane. So for the other two.
+    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart>;
+    /// The same for each of these lanes from its first on.
+    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>>;
+    /// The same for the lanes of a kind in which something waits, in the order of their names, after one;
+    /// fewer than the limit only where there are no more.
+    async fn waiting_lanes(
         &self,
-        webhook_row: i64,
-        stream: i64,
-        lane: &LaneKey,
-        after: i64,
-        limit: i64,
-    ) -> Stored<Vec<Owed>>;
-    /// At most `limit` deliveries that have failed before and are due by then, the first to be due first.
-    async fn due(&self, webhook_row: i64, stream: i64, until: Time, limit: i64) -> Stored<Due>;
+        of: LineOf,
+        kind: LaneKind,
+        after: Option<&LaneKey>,
+        limit: usize,
+    ) -> Stored<Vec<LanePart>>;
+    /// At most `limit` deliveries that have left their lanes and are due by then.
+    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides>;
+    /// These have left their lanes while they waited.
+    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()>;
     /// Writes attempts and what follows from them, in one transaction. Refused (`StartSuperseded`) where
     /// `start` is not the newest. What no longer waits stays as it is. Answers with the settled number
     /// of each webhook row among them.

@@ -15,19 +15,19 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::engine::Engine;
 use futures_util::FutureExt;
 
-mod apps;
-pub mod auth;
-pub mod cors;
 pub mod error;
 pub mod extract;
-mod groups;
-mod health;
 pub mod lists;
+pub mod auth;
+pub mod cors;
 pub mod management;
-mod messages;
+mod health;
 pub mod metrics;
-mod receipts;
+mod apps;
 mod users;
+mod groups;
+mod messages;
+mod receipts;
 mod webhooks;
 
 pub use error::ApiError;
@@ -164,5 +164,6 @@ fn webhook_routes() -> Routes {
         .route("/apps/{app_id}/webhooks", get(webhooks::list_webhooks).post(webhooks::create_webhook))
         .route("/apps/{app_id}/webhooks/{webhook_id}", one)
         .route("/apps/{app_id}/webhooks/{webhook_id}/triggers", triggers)
+        .route("/apps/{app_id}/webhooks/{webhook_id}/secret/rotate", post(webhooks::rotate_secret))
         .route_layer(middleware::from_fn(webhooks::require_version))
 }

@@ -7,6 +7,7 @@ pub mod http;
 pub mod presence_ledger;
 pub mod server;
 pub mod socket;
+pub mod stage;
 
 use std::future::Future;
 use std::time::Duration;
