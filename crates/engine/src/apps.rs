@@ -1,5 +1,7 @@
 //! Apps: make, list, delete, settings, and the sample users of a new one.
 
+use std::sync::Arc;
+
 use chathook_domain::app::{ApiKey, App, AppDraft, KeyScope, Settings};
 use chathook_domain::group::{About, Group, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Time, Uid};
@@ -69,7 +71,7 @@ impl Engine {
     }
 
     /// The app and scope of an API key.
-    pub async fn app_of_key(&self, key: &str) -> Result<(App, KeyScope), Refusal> {
+    pub async fn app_of_key(&self, key: &str) -> Result<(Arc<App>, KeyScope), Refusal> {
         let found = self.store.app_of_key(key).await.map_err(refuse)?;
         found.ok_or_else(|| {
             Refusal::new(Code::ApiKeyNotFound, "The header 'apikey' names no key of this server.")

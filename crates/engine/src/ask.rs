@@ -46,7 +46,7 @@ impl Engine {
         let hooks = self.hooks.of(&asked, changes);
         let mut places = self.asked_log.places(asked.len())?;
         // A socket knows the settings of its log-in; what counts is the settings of now.
-        let settings = self.app(&caller.app.id).await?.settings;
+        let settings = &self.app(&caller.app.id).await?.settings;
         let deadline = self.clock.ticks() + settings.before_message_budget_ms;
         for (index, (webhook, hook)) in asked.iter().zip(&hooks).enumerate() {
             let place = places.next().expect("there is a place for each");

@@ -114,7 +114,7 @@ impl Engine {
     }
 
     /// The app of an id that came with management credentials.
-    pub async fn app(&self, id: &AppId) -> Result<App, Refusal> {
+    pub async fn app(&self, id: &AppId) -> Result<Arc<App>, Refusal> {
         let app = self.store.app(id).await.map_err(refuse)?;
         app.ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))
     }

@@ -203,8 +203,8 @@ impl AppStore for Sqlite {
         .await
     }
 
-    async fn app(&self, id: &AppId) -> Stored<Option<App>> {
-        Ok(self.look_up::<App>(id.clone()).await?.map(Arc::unwrap_or_clone))
+    async fn app(&self, id: &AppId) -> Stored<Option<Arc<App>>> {
+        self.look_up::<App>(id.clone()).await
     }
 
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>> {
@@ -212,7 +212,7 @@ impl AppStore for Sqlite {
         self.read(move |db, vault| keys_of(db, vault, &app)).await
     }
 
-    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>> {
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(Arc<App>, KeyScope)>> {
         let Some(owner) = self.look_up::<KeyOwner>(self.vault.hash("api_key", key)).await? else {
             return Ok(None);
         };

@@ -280,10 +280,10 @@ pub trait AppStore: Send + Sync {
     /// All of it or nothing.
     async fn create_app(&self, app: App, keys: Vec<ApiKey>, samples: Option<Samples>) -> Stored<()>;
     async fn apps(&self) -> Stored<Vec<App>>;
-    async fn app(&self, id: &AppId) -> Stored<Option<App>>;
+    async fn app(&self, id: &AppId) -> Stored<Option<Arc<App>>>;
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
     /// The app and scope of a key, found by its keyed hash.
-    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>>;
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(Arc<App>, KeyScope)>>;
     /// From now on nobody finds it; its rows go piece by piece.
     async fn delete_app(&self, id: &AppId, at: Time) -> Stored<bool>;
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()>;
@@ -306,7 +306,7 @@ pub trait UserStore: Send + Sync {
     async fn tokens(&self, app: &AppId, uid: &Uid) -> Stored<Vec<AuthToken>>;
     async fn token_owner(&self, app: &AppId, token: &str) -> Stored<Option<TokenOwner>>;
     /// The app and owner of a token sent without an API key.
-    async fn app_of_token(&self, token: &str) -> Stored<Option<(App, TokenOwner)>>;
+    async fn app_of_token(&self, token: &str) -> Stored<Option<(Arc<App>, TokenOwner)>>;
 }
 
 #[async_trait]
