@@ -10,7 +10,7 @@ pub mod lines;
 mod settlements;
 pub mod dispatch;
 mod hooks;
-pub mod asked_log;
+mod asked_log;
 pub mod engine;
 pub mod apps;
 pub mod users;
