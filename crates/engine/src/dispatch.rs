@@ -25,8 +25,8 @@ use crate::ports::store::{Settled, StoreError, Stored, SwitchOff, Target};
 const BATCH_MAX: usize = 500;
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 /// How much of an endpoint's answer is read (design 6).
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after its own clock a sender is given up.
 const SENDER_SLACK_MS: i64 = 250;
 /// How long a store that refuses is left alone before it is asked again.
@@ -216,6 +216,9 @@ impl Dispatcher {
         headers.push(("chathook-sequence", owed.sequence.to_string()));
         headers.push(("chathook-settled", settled_up_to.to_string()));
         headers.push(("chathook-key", owed.lane.key().to_owned()));
+        if let Some(job) = owed.replay {
+            headers.push(("chathook-replay", job.to_string()));
+        }
         Post {
             url: webhook.config.url.clone(),
             headers,
@@ -303,7 +306,8 @@ fn count(settled: &Settled) {
     metrics::histogram!("chathook_attempt_seconds").record(seconds);
 }
 
-async fn attempt(engine: &Engine, post: Post) -> Exchange {
+/// Makes one attempt.
+pub(crate) async fn attempt(engine: &Engine, post: Post) -> Exchange {
     // The sender keeps the clock and knows more; this one is for a sender that does not come back.
     let timeout_ms = i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
     let deadline = engine.clock.ticks().saturating_add(timeout_ms).saturating_add(SENDER_SLACK_MS);

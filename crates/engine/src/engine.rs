@@ -7,6 +7,7 @@ use chathook_domain::app::App;
 use chathook_domain::ids::{AppId, EventId, StartId, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
+use tokio::sync::Notify;
 
 use crate::ask::Asking;
 use crate::lines::Lines;
@@ -28,6 +29,8 @@ pub struct Engine {
     pub rules: EndpointRules,
     pub(crate) asking: Asking,
     pub(crate) muids: MuidsUnderWay,
+    /// Told when a replay begins.
+    pub(crate) replay_nudge: Notify,
 }
 
 /// Says why a literal address may not be called.
@@ -67,6 +70,7 @@ impl Engine {
             rules,
             asking: Asking::default(),
             muids: MuidsUnderWay::default(),
+            replay_nudge: Notify::new(),
         }
     }
 

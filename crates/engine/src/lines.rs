@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use chathook_domain::delivery::Owed;
+use chathook_domain::ids::LaneKey;
 use chathook_domain::lane::Lanes;
 use chathook_domain::webhook::IN_FLIGHT_MAX;
 use tokio::sync::Notify;
@@ -61,6 +62,16 @@ impl Lines {
         self.nudge.notify_one();
     }
 
+    /// A person wants this delivery tried now.
+    pub fn hurry(&self, row: i64, _lane: &LaneKey, _sequence: i64) {
+        self.stir(row);
+    }
+
+    /// A person wants nothing more of this delivery.
+    pub fn cancel(&self, row: i64, _lane: &LaneKey, _sequence: i64) {
+        self.stir(row);
+    }
+
     pub(crate) fn rooms(&self) -> MutexGuard<'_, HashMap<i64, Lanes>> {
         self.rooms.lock().expect("no one panics while holding this lock")
     }
@@ -112,7 +123,7 @@ impl Lines {
 mod tests {
     use std::sync::Arc;
 
-    use chathook_domain::ids::{EventId, LaneKey};
+    use chathook_domain::ids::EventId;
     use chathook_domain::lane::Returned;
 
     use super::*;

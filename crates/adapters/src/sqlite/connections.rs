@@ -212,7 +212,8 @@ fn tell(
     let key = Key::trusted(&format!("user/{uid}"));
     let data = change.to_data(since);
     let trigger = Trigger::UserConnectionStatusChange;
-    events::record_event(w, app, Event::new(id, trigger, key, &data, origin, app, change.at))
+    events::record_event(w, app, Event::new(id, trigger, key, &data, origin, app, change.at))?;
+    Ok(())
 }
 
 /// When the user's aggregate last changed, which may be now.

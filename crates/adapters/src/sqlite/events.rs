@@ -27,8 +27,9 @@ struct Audience {
     passed_over: String,
 }
 
-/// Stores an event, listened to or not, with a waiting delivery for each webhook that listens.
-pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stored<()> {
+/// Stores an event, listened to or not, with a waiting delivery for each webhook that listens. Answers
+/// with its row.
+pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stored<i64> {
     let audience = audience(w.db, &app.id, event.trigger).map_err(fault)?;
     let bytes = i64::try_from(event.body.len()).expect("a body fits in memory");
     let mut owed = String::new();
@@ -67,7 +68,7 @@ pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stor
             replay: None,
         });
     }
-    Ok(())
+    Ok(event_row)
 }
 
 fn insert(
@@ -124,7 +125,8 @@ fn reason(listens: bool, is_enabled: bool, is_switched_off: bool) -> Option<&'st
     }
 }
 
-fn next_sequence(db: &Connection, stream: i64, bytes: i64) -> rusqlite::Result<i64> {
+/// Takes the stream's next number for a body that waits.
+pub(super) fn next_sequence(db: &Connection, stream: i64, bytes: i64) -> rusqlite::Result<i64> {
     db.prepare_cached(
         "UPDATE stream SET last = last + 1, waiting_bytes = waiting_bytes + ?2 WHERE row = ?1 RETURNING last",
     )?

@@ -185,11 +185,9 @@ fn store(
     event: Option<Event>,
 ) -> Stored<Committed> {
     know_conversation(w.db, &app.id, &message).map_err(fault)?;
-    insert(w.db, &app.id, &message).map_err(fault)?;
+    let event = event.map(|event| events::record_event(w, app, event)).transpose()?;
+    insert(w.db, &app.id, &message, event).map_err(fault)?;
     let cursor = record::append(w.db, &app.id, &message.conversation, method, &message.to_json())?;
-    if let Some(event) = event {
-        events::record_event(w, app, event)?;
-    }
     let members = audience(w.db, &app.id, &message.sender, &message.receiver)?;
     Ok(Committed { message, members, cursor, is_repeat: false })
 }
@@ -302,11 +300,12 @@ fn know_conversation(db: &Connection, app: &AppId, message: &Message) -> rusqlit
     Ok(())
 }
 
-fn insert(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<()> {
+fn insert(db: &Connection, app: &AppId, message: &Message, event: Option<i64>) -> rusqlite::Result<()> {
     let sql = concat!(
         "INSERT INTO message (app, ",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, NULL, NULL, NULL, NULL, NULL)"
+        ", event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, NULL, NULL, NULL, NULL, \
+         NULL, ?14)"
     );
     db.prepare_cached(sql)?.execute((
         app.as_str(),
@@ -322,6 +321,7 @@ fn insert(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
         text_of(&message.tags),
         message.sent_at.ms,
         message.updated_at.ms,
+        event,
     ))?;
     Ok(())
 }

@@ -149,7 +149,7 @@ fn micros(us: Option<u64>) -> Option<i64> {
 }
 
 /// Each number has a delivery, so all below the first that waits are settled.
-fn advance(db: &Connection, stream: i64) -> rusqlite::Result<i64> {
+pub(super) fn advance(db: &Connection, stream: i64) -> rusqlite::Result<i64> {
     let settled = db
         .prepare_cached(
             "UPDATE stream SET settled =

@@ -11,7 +11,7 @@ use chathook_domain::webhook::{
 use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{Sqlite, Writing, fault};
+use super::{Sqlite, Writing, fault, replays};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
@@ -246,6 +246,7 @@ fn set_config(
 fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
     let stream = stream_of(w.db, app, id).map_err(fault)?;
+    replays::cancel_all_of(w.db, app, id, at).map_err(fault)?;
     w.db.execute(
         "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at) \
          SELECT stream, sequence, lane, event, ?2, attempts, replay, created_at, ?3 FROM waiting WHERE stream = ?1",

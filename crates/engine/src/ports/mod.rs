@@ -3,4 +3,6 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoints;
+pub mod history;
 pub mod store;
+pub mod stored;

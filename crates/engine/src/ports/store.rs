@@ -23,25 +23,8 @@ use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
 use crate::ports::endpoints::Phases;
-
-/// Why the store did not do as asked.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The disk is full or the database is locked: refused for now, nothing was written.
-    Unavailable(String),
-    /// The request itself cannot be: not found, exists already, no longer allowed.
-    Refused(Refusal),
-    /// Our own mistake.
-    Fault(String),
-}
-
-impl From<Refusal> for StoreError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-pub type Stored<T> = Result<T, StoreError>;
+use crate::ports::history::{HistoryStore, ReplayStore};
+pub use crate::ports::stored::{StoreError, Stored};
 
 /// Called by the store after each commit, in the order of the commits.
 pub trait Offers: Send + Sync + 'static {
@@ -464,6 +447,8 @@ pub trait Store:
     + ConnectionStore
     + WebhookStore
     + DeliveryStore
+    + HistoryStore
+    + ReplayStore
     + Send
     + Sync
     + 'static

@@ -18,7 +18,9 @@ use futures_util::FutureExt;
 mod apps;
 pub mod auth;
 pub mod cors;
+mod deliveries;
 pub mod error;
+mod events;
 pub mod extract;
 mod groups;
 mod health;
@@ -26,7 +28,12 @@ pub mod lists;
 pub mod management;
 mod messages;
 pub mod metrics;
+mod notices;
 mod receipts;
+mod replays;
+mod stats;
+mod test_events;
+mod timeline;
 mod users;
 mod webhooks;
 
@@ -77,6 +84,7 @@ pub fn management_router(api: Arc<Api>) -> Router {
         .route("/apps/{app_id}", get(apps::get_app).delete(apps::delete_app))
         .route("/apps/{app_id}/settings", get(apps::get_settings).put(apps::update_settings))
         .merge(webhook_routes())
+        .merge(history_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), management::require_management))
         .route("/metrics", get(metrics::get_metrics))
         .method_not_allowed_fallback(refuse_method)
@@ -165,4 +173,29 @@ fn webhook_routes() -> Routes {
         .route("/apps/{app_id}/webhooks/{webhook_id}", one)
         .route("/apps/{app_id}/webhooks/{webhook_id}/triggers", triggers)
         .route_layer(middleware::from_fn(webhooks::require_version))
+}
+
+/// What happened, and what a person may do about it (design 9).
+fn history_routes() -> Routes {
+    let deliveries = Router::new()
+        .route("/", get(deliveries::list_deliveries))
+        .route("/{id}", get(deliveries::get_delivery))
+        .route("/{id}/retry", post(deliveries::retry_delivery))
+        .route("/{id}/cancel", post(deliveries::cancel_delivery));
+    let replays = Router::new()
+        .route("/", get(replays::list_replays))
+        .route("/{id}", get(replays::get_replay))
+        .route("/{id}/cancel", post(replays::cancel_replay));
+    let of_webhook = Router::new()
+        .nest("/deliveries", deliveries)
+        .nest("/replays", replays)
+        .route("/replay", post(replays::create_replay))
+        .route("/events", get(events::list_events))
+        .route("/test", post(test_events::send_test))
+        .route("/stats", get(stats::get_stats))
+        .route_layer(middleware::from_fn(webhooks::require_version));
+    Router::new()
+        .nest("/apps/{app_id}/webhooks/{webhook_id}", of_webhook)
+        .route("/apps/{app_id}/messages/{id}/timeline", get(timeline::get_timeline))
+        .route("/apps/{app_id}/notices", get(notices::list_notices))
 }
