@@ -270,9 +270,10 @@ async fn nothing_of_another_app_can_be_reached() {
     desk.next().await;
     desk.call("POST", "/test", json!({"trigger": "after_message"})).await.data();
     desk.call("POST", "/replay", json!({"since": 0})).await.data();
-    let other = desk.server.app().await;
+    // One app without a webhook, and one whose webhook has the same id.
+    let (other, twin) = (desk.server.app().await, desk.server.app().await);
     let theirs = Endpoint::start().await;
-    desk.server.webhook(&other, "other", &theirs, &["after_message"], Value::Null).await;
+    desk.server.webhook(&twin, "audit", &theirs, &["after_message"], Value::Null).await;
     let calls = [
         ("GET", "/deliveries"),
         ("GET", "/deliveries/1"),
@@ -305,9 +306,22 @@ async fn nothing_of_another_app_can_be_reached() {
         ("GET", "/replays/1", "ERR_REPLAY_NOT_FOUND"),
         ("POST", "/replays/1/cancel", "ERR_REPLAY_NOT_FOUND"),
     ] {
-        let path = format!("/apps/{}/webhooks/other{path}", other.id);
+        let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
         desk.server.manage(method, &path, body.clone()).await.refused(404, code);
     }
+    for path in ["/deliveries", "/replays", "/events"] {
+        let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
+        assert_eq!(*desk.server.manage("GET", &path, Value::Null).await.data(), json!([]), "{path}");
+    }
+    let path = format!("/apps/{}/webhooks/audit/replay", twin.id);
+    desk.server.manage("POST", &path, body).await.data();
+    let path = format!("/apps/{}/webhooks/audit/replays/2", twin.id);
+    until("their replay is over", async || {
+        desk.server.manage("GET", &path, Value::Null).await.data()["status"] == "done"
+    })
+    .await;
+    desk.server.settled().await;
+    assert!(theirs.take_all().is_empty(), "a replay sends another app's events");
     let timeline = |app: &str| format!("/apps/{app}/messages/{message}/timeline");
     desk.server
         .manage("GET", &timeline(&other.id), Value::Null)

@@ -168,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_its_sender_needs_stands_in_the_details() {
+        let refusal = Refusal::new(Code::EventsGone, "Gone.").with_fact("oldest", 12);
+        assert_eq!(to_json(&refusal)["details"], json!({"oldest": ["12"]}));
+        assert_eq!(ApiError::from(refusal).into_response().status(), StatusCode::GONE);
+    }
+
+    #[test]
     fn an_unwritable_store_says_when_to_come_back() {
         let response = ApiError::from(Refusal::unavailable()).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
