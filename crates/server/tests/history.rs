@@ -179,13 +179,18 @@ async fn one_delivery_shows_its_attempts_and_the_body_as_it_was_sent() {
 
 #[tokio::test]
 async fn a_waiting_delivery_is_tried_again_at_once_when_a_person_says_so() {
-    let desk = Desk::new().await;
+    let mut desk = Desk::new().await;
     desk.endpoint.answer([Answer::status(500), Answer::status(500)]);
     desk.send("ben", "hello").await;
     desk.next().await;
     let hurried = desk.post("/deliveries/1/retry").await.data().clone();
     assert_eq!((&hurried["id"], &hurried["status"]), (&json!("1"), &json!("waiting")));
     assert_eq!(hurried["nextAttemptAt"], NOW_S);
+    // Also where the process dies before the attempt. No time passes.
+    desk.server.restart().await;
+    assert_eq!(desk.next().await.header("chathook-attempt"), "2");
+    // The waits of the schedule that it had used stay used.
+    assert_eq!(desk.get("/deliveries/1").await.data()["nextAttemptAt"], NOW_S + 30);
 }
 
 #[tokio::test]
