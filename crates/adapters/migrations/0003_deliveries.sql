@@ -57,7 +57,7 @@ CREATE TABLE event_kept (
 INSERT INTO event_kept (row, app, id, trigger, key, body, created_at)
     SELECT row, app, id, trigger, key, body, created_at FROM event;
 
--- The lane's name is the key of the event; lanes of replays are apart, as "replay|" and the key.
+-- The lane's name is the key of the event; lanes of replays are apart, as "~" and the key.
 CREATE TABLE waiting (
     stream          INTEGER NOT NULL,
     sequence        INTEGER NOT NULL,
@@ -78,7 +78,7 @@ CREATE TABLE waiting (
     PRIMARY KEY (stream, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX waiting_lane ON waiting (stream, lane, sequence) WHERE is_aside = 0;
-CREATE INDEX waiting_due ON waiting (stream, due) WHERE due > 0;
+CREATE INDEX waiting_aside ON waiting (stream, due) WHERE is_aside = 1;
 
 CREATE TABLE ended (
     stream     INTEGER NOT NULL,

@@ -12,16 +12,17 @@ use bytes::Bytes;
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_engine::ports::endpoints::{Endpoints, Exchange, Phases, Post};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::header::{HOST, RETRY_AFTER};
-use hyper::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Response, Uri};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use self::connection::{Connection, Stream, connect, describe, secure};
+use self::connection::{Connection, NotAnswered, Stream, connect, describe, secure};
 use self::pool::{Origin, Pool};
 use crate::address_guard::AddressGuard;
 use crate::resolver::{Resolver, SystemResolver};
@@ -34,6 +35,8 @@ pub struct HttpEndpointsConfig {
     pub allow_http: bool,
     pub extra_roots: Vec<CertificateDer<'static>>,
     pub use_system_roots: bool,
+    /// Kept-open connections over all endpoints; a share of the process' file handles.
+    pub idle_connections_max: usize,
 }
 
 /// Endpoints reached over the network. Needs a tokio runtime when it posts.
@@ -58,37 +61,40 @@ impl HttpEndpoints {
     /// A sentence: the root certificates could not be had.
     pub fn with_resolver(config: HttpEndpointsConfig, resolver: Arc<dyn Resolver>) -> Result<Self, String> {
         let tls = TlsConnector::from(Arc::new(tls_config(&config)?));
+        let pool = Pool::new(config.idle_connections_max);
         let guard = AddressGuard::new(config.open_networks, config.allow_http, resolver);
-        Ok(Self { guard, tls, pool: Pool::default() })
+        Ok(Self { guard, tls, pool })
     }
 
     async fn exchange(&self, post: &Post, trace: &mut Trace) -> Result<Answer, Failure> {
-        let request = request_of(post)?;
-        let origin = Origin::of(&post.url);
-        if let Some(mut kept) = self.pool.take(&origin)
-            && kept.is_ready().await
-        {
-            trace.begin_on(&kept);
-            match send(&mut kept, request.clone(), trace).await {
+        let origin = Origin::of(&post.to);
+        while let Some(mut kept) = self.pool.take(&origin) {
+            match send(&mut kept, post, trace).await {
                 Ok(response) => return self.finish(post, origin, kept, response).await,
+                // The other side ended it while it waited. Nothing went out, so the next may try.
+                Err(NotAnswered::Unsent) => {}
                 // It ended in silence, so this says nothing about the endpoint: once more, on
                 // a new connection. A repeated request is no harm, deliveries carry their id.
-                Err(_) if kept.first_byte_at().is_none() => {}
-                Err(failure) => return Err(failure),
+                Err(NotAnswered::Silent(_)) => break,
+                Err(NotAnswered::Broken(failure)) => return Err(failure),
             }
         }
-        let mut fresh = self.open(post, trace).await?;
-        trace.begin_on(&fresh);
-        let response = send(&mut fresh, request, trace).await?;
-        self.finish(post, origin, fresh, response).await
+        // Boxed, because most requests need none of it.
+        let mut fresh = Box::pin(self.open(post, trace)).await?;
+        match send(&mut fresh, post, trace).await {
+            Ok(response) => self.finish(post, origin, fresh, response).await,
+            Err(NotAnswered::Silent(failure) | NotAnswered::Broken(failure)) => Err(failure),
+            Err(NotAnswered::Unsent) => Err(Failure::Broken("the new connection ended at once".to_owned())),
+        }
     }
 
     /// A new connection: the name is resolved once, and only checked addresses are tried.
     async fn open(&self, post: &Post, trace: &mut Trace) -> Result<Connection, Failure> {
+        let url = post.to.url();
         trace.is_connecting = true;
         let began = Instant::now();
         let deadline = began + post.connect_timeout;
-        let resolved = timeout_at(deadline, self.guard.callable_addresses(&post.url)).await;
+        let resolved = timeout_at(deadline, self.guard.callable_addresses(url)).await;
         trace.phases.resolve_us = Some(micros(began.elapsed()));
         let no_answer = "no answer within the connect clock";
         let addresses = resolved.map_err(|_| Failure::NameNotResolved(no_answer.to_owned()))??;
@@ -98,15 +104,15 @@ impl HttpEndpoints {
         trace.phases.connect_us = Some(micros(began.elapsed()));
         trace.is_connecting = false;
         let (stream, address) = connected?;
-        trace.address = Some(address.to_string());
+        trace.address = Some(address.to_string().into());
 
-        let stream: Stream = if post.url.is_https() {
+        let stream = if url.is_https() {
             let began = Instant::now();
-            let secured = secure(&self.tls, &post.url, stream).await;
+            let secured = secure(&self.tls, url, stream).await;
             trace.phases.tls_us = Some(micros(began.elapsed()));
             secured?
         } else {
-            Box::new(stream)
+            Stream::Plain(stream)
         };
         Connection::start(stream, address).await
     }
@@ -116,12 +122,12 @@ impl HttpEndpoints {
         &self,
         post: &Post,
         origin: Origin,
-        connection: Connection,
+        mut connection: Connection,
         response: Response<Incoming>,
     ) -> Result<Answer, Failure> {
         let status = response.status().as_u16();
         let retry_after_s = retry_after_s(&response);
-        let (body, is_cut) = read_body(response.into_body(), post.answer_bytes_max).await?;
+        let (body, is_cut) = read_body(&mut connection, response.into_body(), post.answer_bytes_max).await?;
         if !is_cut {
             self.pool.put(origin, connection, post.idle_connections_max);
         }
@@ -150,33 +156,35 @@ impl Endpoints for HttpEndpoints {
 #[derive(Default)]
 struct Trace {
     phases: Phases,
-    address: Option<String>,
+    address: Option<Arc<str>>,
     is_connecting: bool,
-}
-
-impl Trace {
-    fn begin_on(&mut self, connection: &Connection) {
-        self.address = Some(connection.address().to_string());
-    }
 }
 
 /// Sends the request; the first byte's time counts from here.
 async fn send(
     connection: &mut Connection,
-    request: Request<Full<Bytes>>,
+    post: &Post,
     trace: &mut Trace,
-) -> Result<Response<Incoming>, Failure> {
+) -> Result<Response<Incoming>, NotAnswered> {
+    trace.address = Some(connection.address().clone());
+    let request = request_of(post).map_err(NotAnswered::Broken)?;
     let began = Instant::now();
     let sent = connection.send(request).await;
     let first_byte_at = connection.first_byte_at();
     trace.phases.first_byte_us = first_byte_at.map(|at| micros(at.duration_since(began)));
-    sent.map_err(|error| Failure::Broken(describe(&error)))
+    sent
 }
 
 /// The body up to `bytes_max`, and whether there was more. The rest is never read.
-async fn read_body(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8>, bool), Failure> {
+async fn read_body(
+    connection: &mut Connection,
+    mut body: Incoming,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, bool), Failure> {
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+    while !body.is_end_stream()
+        && let Some(frame) = connection.frame(&mut body).await
+    {
         let frame = frame.map_err(|error| Failure::Broken(describe(&error)))?;
         let Ok(data) = frame.into_data() else {
             continue;
@@ -191,25 +199,21 @@ async fn read_body(mut body: Incoming, bytes_max: usize) -> Result<(Vec<u8>, boo
 }
 
 fn request_of(post: &Post) -> Result<Request<Full<Bytes>>, Failure> {
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(post.url.request_target())
-        .header(HOST, post.url.authority());
-    for (name, value) in &post.headers {
-        request = request.header(*name, value.as_str());
+    // What is parsed here was checked when it was configured: a mistake is ours.
+    let target = PathAndQuery::from_maybe_shared(post.to.request_target().clone());
+    let host = HeaderValue::from_maybe_shared(post.to.authority().clone());
+    let mut request = Request::new(Full::new(post.body.clone()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = Uri::from(target.map_err(|_| Failure::Internal)?);
+    let headers = request.headers_mut();
+    // The last place is for hyper's `content-length`.
+    headers.reserve(post.headers.lines().len() + 2);
+    headers.insert(HOST, host.map_err(|_| Failure::Internal)?);
+    for (name, value) in post.headers.lines() {
+        let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| Failure::Internal)?;
+        headers.insert(HeaderName::from_static(name), value);
     }
-    let body = Full::new(Bytes::from_owner(Body(Arc::clone(&post.body))));
-    // The URL and the headers were parsed at the door: a mistake here is ours.
-    request.body(body).map_err(|_| Failure::Internal)
-}
-
-/// Lends the text of a post to the request without a copy.
-struct Body(Arc<str>);
-
-impl AsRef<[u8]> for Body {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
+    Ok(request)
 }
 
 fn retry_after_s<B>(response: &Response<B>) -> Option<u64> {

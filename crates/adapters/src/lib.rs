@@ -1,9 +1,11 @@
 //! How the world answers chathook: implementations of the engine's ports.
+//!
+//! Imports run downwards: a module may use those above it in this list.
 
+pub mod system;
+pub mod vault;
+pub mod resolver;
 pub mod address_guard;
 pub mod endpoints;
 pub mod local_bus;
-pub mod resolver;
 pub mod sqlite;
-pub mod system;
-pub mod vault;

@@ -13,7 +13,7 @@ use chathook_adapters::resolver::{Resolved, Resolver};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_domain::webhook::EndpointUrl;
-use chathook_engine::ports::endpoints::{Endpoints, Exchange, Post};
+use chathook_engine::ports::endpoints::{Destination, Endpoints, Exchange, Headers, Post};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ async fn an_answer_is_told_with_its_body_and_where_the_time_went() {
     assert!(said.contains("webhook-id: msg_1\r\n"), "{said}");
     assert!(said.ends_with("\r\n\r\n{\"a\":1}"), "{said}");
     assert!(first.phases.connect_us.is_some() && first.phases.first_byte_us.is_some());
-    assert_eq!(first.address, Some(format!("127.0.0.1:{}", server.port)));
+    assert_eq!(first.address.as_deref(), Some(format!("127.0.0.1:{}", server.port).as_str()));
 
     let second = endpoints.post(post(&url)).await;
     assert!(second.outcome.is_success());
@@ -268,7 +268,7 @@ async fn the_next_address_is_tried_when_one_refuses() {
     let url = format!("http://hook.test:{}/", server.port);
     let exchange = endpoints.post(post(&url)).await;
     assert!(exchange.outcome.is_success(), "{exchange:?}");
-    assert_eq!(exchange.address, Some(format!("127.0.0.1:{}", server.port)));
+    assert_eq!(exchange.address.as_deref(), Some(format!("127.0.0.1:{}", server.port).as_str()));
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ async fn every_way_to_write_loopback_is_refused_and_nothing_connects() {
         let Some(url) = endpoint_url(&format!("https://{host}:{}/", server.port)) else {
             continue;
         };
-        let exchange = endpoints.post(Post { url, ..post("https://hook.test/") }).await;
+        let exchange = endpoints.post(Post { to: Destination::of(url), ..post("https://hook.test/") }).await;
         assert_failure(&exchange, "address_refused");
         assert_eq!(exchange.address, None);
     }
@@ -550,6 +550,7 @@ fn config(networks: &[&str]) -> HttpEndpointsConfig {
         allow_http: true,
         extra_roots: Vec::new(),
         use_system_roots: false,
+        idle_connections_max: 64,
     }
 }
 
@@ -566,9 +567,12 @@ fn endpoint_url(url: &str) -> Option<EndpointUrl> {
 }
 
 fn post(url: &str) -> Post {
+    let mut headers = Headers::new();
+    headers.share("content-type", "application/json".into());
+    headers.write("webhook-id", "msg_1");
     Post {
-        url: endpoint_url(url).expect("the test wrote a URL"),
-        headers: vec![("content-type", "application/json".to_owned()), ("webhook-id", "msg_1".to_owned())],
+        to: Destination::of(endpoint_url(url).expect("the test wrote a URL")),
+        headers,
         body: "{\"a\":1}".into(),
         connect_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),

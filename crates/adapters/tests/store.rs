@@ -9,7 +9,7 @@ use chathook_domain::app::{App, Settings};
 use chathook_domain::connection::{Connection, Platform};
 use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
-use chathook_domain::ids::{AppId, DeviceId, EventId, LaneKey, SessionId, StartId, Time, Uid};
+use chathook_domain::ids::{AppId, DeviceId, EventId, LaneKey, LaneKind, SessionId, StartId, Time, Uid};
 use chathook_domain::message::{Accepted, Change, ChangeKind, Draft, Receiver};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::receipt::{Mark, ReceiptKind};
@@ -19,8 +19,9 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, MessageFilter, MessageStore as _,
-    Offers, Opening, Settled, Store as _, StoreError, SwitchOff, UserStore as _, WebhookStore as _,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
+    MessageStore as _, Offers, Opening, Settled, Store as _, StoreError, SwitchOff, UserStore as _,
+    WebhookStore as _,
 };
 use serde_json::json;
 
@@ -102,6 +103,12 @@ fn accepted(sender: &str, receiver: &str, text: &str, muid: Option<&str>) -> Acc
     }
 }
 
+/// The lanes in which something waits.
+async fn lanes_of(house: &House, of: LineOf) -> Vec<LaneKey> {
+    let parts = house.store.waiting_lanes(of, LaneKind::Live, None, 10).await.expect("the store reads");
+    parts.into_iter().map(|part| part.lane).collect()
+}
+
 fn read_by_bob() -> Mark {
     Mark {
         kind: ReceiptKind::Read,
@@ -164,10 +171,10 @@ async fn deliveries_are_offered_in_the_order_of_the_commits_with_gapless_numbers
         );
     }
     let Owed { lane, webhook_row, stream, .. } = &offered[0];
-    let waiting = house.store.waiting_of_lane(*webhook_row, *stream, lane, 0, 100).await;
-    assert_eq!(waiting.expect("the store reads"), offered, "what is offered is what waits in the store");
-    let lanes = house.store.waiting_lanes(*stream, None, 10).await.expect("the store reads");
-    assert_eq!(lanes, std::slice::from_ref(lane));
+    let of = LineOf { webhook_row: *webhook_row, stream: *stream };
+    let waiting = house.store.waiting_of_lane(of, lane, 0).await;
+    assert_eq!(waiting.expect("the store reads").owed, offered, "what is offered is what waits in the store");
+    assert_eq!(lanes_of(&house, of).await, std::slice::from_ref(lane));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,7 +344,8 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
     let waits = Settlement::Waits { due, steps: 1, first_failed_at: AT, is_aside: false };
     let batch = vec![settled(0, Settlement::Delivered), settled(1, waits), settled(2, Settlement::Failed)];
     assert_eq!(house.store.settle(&start, batch).await.expect("settled"), [(row, 1)]);
-    let waiting = house.store.waiting_of_lane(row, stream, &lane, 0, 10).await.expect("the store reads");
+    let of = LineOf { webhook_row: row, stream };
+    let waiting = house.store.waiting_of_lane(of, &lane, 0).await.expect("the store reads").owed;
     assert_eq!(waiting.len(), 1);
     assert_eq!((waiting[0].sequence, waiting[0].attempts, waiting[0].due), (2, 1, Some(due)));
 
@@ -345,7 +353,7 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
     assert_eq!(house.store.settle(&start, batch).await.expect("settled"), [(row, 3)]);
     // An answer that comes when the delivery has ended changes nothing.
     house.store.settle(&start, vec![settled(2, waits)]).await.expect("settled");
-    assert!(house.store.waiting_lanes(stream, None, 10).await.expect("the store reads").is_empty());
+    assert!(lanes_of(&house, of).await.is_empty());
 }
 
 #[tokio::test]
@@ -366,7 +374,7 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
     assert_eq!(house.offered.all().len(), 1);
     let target = house.store.target(owed.webhook_row).await.expect("the store reads").expect("there");
     assert!(!target.webhook.is_on());
-    let lanes = house.store.waiting_lanes(owed.stream, None, 10).await.expect("the store reads");
+    let lanes = lanes_of(&house, LineOf { webhook_row: owed.webhook_row, stream: owed.stream }).await;
     assert_eq!(lanes, [LaneKey::trusted("alice_user_bob")], "what was owed waits");
 }
 

@@ -74,8 +74,30 @@ name!(
     LaneKey
 );
 
-/// No key begins with it: `|` stands in no id, and no conversation is called `replay`.
-const REPLAY: &str = "replay|";
+/// No key begins with it, and in the order of names it stands behind all that keys begin with.
+const REPLAY: &str = "~";
+
+/// Which of a webhook's lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneKind {
+    /// Of what happens now.
+    Live,
+    /// Of what is owed again.
+    Replay,
+}
+
+impl LaneKind {
+    /// The names of this kind lie between these two.
+    #[must_use]
+    pub fn bounds(self) -> (LaneKey, LaneKey) {
+        let (first, end) = match self {
+            Self::Live => ("", REPLAY),
+            // The last character that there is.
+            Self::Replay => (REPLAY, "\u{10ffff}"),
+        };
+        (LaneKey::trusted(first), LaneKey::trusted(end))
+    }
+}
 
 impl LaneKey {
     /// The lane of what happens now.
@@ -208,6 +230,14 @@ impl Time {
     pub const fn plus_ms(self, ms: i64) -> Self {
         Self { ms: self.ms.saturating_add(ms) }
     }
+}
+
+/// Both clocks at one moment: the wall's, which may jump and only rows hold, and ticks in milliseconds, which never
+/// go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Time,
+    pub tick: i64,
 }
 
 fn is_slug(value: &str, length_max: usize) -> bool {

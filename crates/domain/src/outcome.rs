@@ -62,7 +62,60 @@ impl Failure {
     }
 }
 
+/// Of what an outcome speaks (design 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// It went well.
+    Nobody,
+    /// The endpoint is down, busy, or not the one that was meant.
+    Endpoint,
+    /// The endpoint works and does not want this one.
+    Delivery,
+    /// Our own attempt died: it says nothing of either.
+    Us,
+}
+
 impl Outcome {
+    /// Whether this counts against the endpoint: no answer, TLS, 3xx, 401, 403, 404, 407, 408, 429 and 5xx do. Any
+    /// other 4xx speaks of the delivery.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Failed(Failure::Internal) => Blame::Us,
+            Self::Failed(_) => Blame::Endpoint,
+            Self::Answered(answer) => match answer.status {
+                200..=299 => Blame::Nobody,
+                401 | 403 | 404 | 407 | 408 | 429 => Blame::Endpoint,
+                400..=499 => Blame::Delivery,
+                _ => Blame::Endpoint,
+            },
+        }
+    }
+
+    /// No answer came at all.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Answered(_) => false,
+            Self::Failed(failure) => *failure != Failure::Internal,
+        }
+    }
+
+    /// 410: the endpoint wants no more, for good.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Answered(answer) if answer.status == 410)
+    }
+
+    /// The pause that the endpoint asked for, in seconds: `Retry-After` counts with 429 and 503.
+    #[must_use]
+    pub fn asked_pause_s(&self) -> Option<u64> {
+        match self {
+            Self::Answered(answer) if matches!(answer.status, 429 | 503) => answer.retry_after_s,
+            Self::Answered(_) | Self::Failed(_) => None,
+        }
+    }
+
     /// Any 2xx is success, also when the body was longer than we read.
     #[must_use]
     pub fn is_success(&self) -> bool {

@@ -18,6 +18,14 @@ pub fn wait_ms(attempts: u32, retry_on_failure: bool, roll: f64) -> Option<i64> 
     Some(base_ms + jitter_ms)
 }
 
+/// The longest that the wait after so many used ones can be, in milliseconds.
+#[must_use]
+pub fn longest_wait_ms(steps: u32) -> i64 {
+    let last = WAITS_S.len() - 1;
+    let index = usize::try_from(steps.saturating_sub(1)).unwrap_or(last).min(last);
+    WAITS_S[index] * 1_100
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

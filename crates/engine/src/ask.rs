@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::ids::EventId;
 use chathook_domain::message::Accepted;
@@ -17,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
-use crate::ports::endpoints::Post;
+use crate::ports::endpoints::{Destination, Headers, Post};
 use crate::ports::store::Asked;
 
 /// The bounds on calls in flight, one per webhook row.
@@ -115,9 +116,9 @@ impl Engine {
         let open = envelope(Trigger::BeforeMessage, &data, caller.origin, &caller.app).to_string();
         let body = body_for(&open, &webhook.id);
         Post {
-            url: webhook.config.url.clone(),
+            to: Destination::of(webhook.config.url.clone()),
             headers: headers(webhook, id, self.clock.now().seconds(), &body),
-            body: Arc::from(body),
+            body: Bytes::from(body),
             connect_timeout: share,
             timeout: share,
             answer_bytes_max: ANSWER_BYTES_MAX,
@@ -157,18 +158,17 @@ const USER_AGENT: &str = concat!("chathook/", env!("CARGO_PKG_VERSION"));
 
 /// The headers that every webhook request carries: what it is and who sends it, Basic auth where
 /// set, and Standard Webhooks' three.
-pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Vec<(&'static str, String)> {
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("user-agent", USER_AGENT.to_owned()),
-        ("webhook-id", id.to_string()),
-        ("webhook-timestamp", at_s.to_string()),
-        ("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body)),
-    ];
+pub(crate) fn headers(webhook: &Webhook, id: &EventId, at_s: i64, body: &str) -> Headers {
+    let mut headers = Headers::new();
+    headers.share("content-type", Bytes::from_static(b"application/json"));
+    headers.share("user-agent", Bytes::from_static(USER_AGENT.as_bytes()));
+    headers.write("webhook-id", id);
+    headers.write("webhook-timestamp", at_s);
+    headers.write("webhook-signature", signature::sign(&webhook.signing_secret, id.as_str(), at_s, body));
     if webhook.config.use_basic_auth
         && let Some(credentials) = &webhook.config.credentials
     {
-        headers.push(("authorization", credentials.to_header()));
+        headers.write("authorization", credentials.to_header());
     }
     headers
 }

@@ -35,7 +35,7 @@ pub struct LogIn {
 
 #[derive(Debug, Clone)]
 pub struct LoggedIn {
-    pub app: App,
+    pub app: Arc<App>,
     pub user: User,
     pub connection: Connection,
     /// The end of the app's record at that moment.
@@ -110,7 +110,13 @@ impl Engine {
         for replaced in &opened.replaced {
             self.tell_ended(&app.id, replaced);
         }
-        Ok(LoggedIn { app, user, connection, cursor: opened.cursor, token_hash: owner.token_hash })
+        Ok(LoggedIn {
+            app: Arc::new(app),
+            user,
+            connection,
+            cursor: opened.cursor,
+            token_hash: owner.token_hash,
+        })
     }
 
     /// The token ends, and with it all its sockets.
@@ -150,7 +156,7 @@ impl Engine {
         let found = self.store.app_of_token(token).await.map_err(refuse)?;
         let (app, owner) = found.ok_or_else(unknown_token)?;
         let user = self.active_user(&app.id, &owner.uid).await?;
-        Ok(Caller { app, uid: user.uid, origin: Origin::Rest, session: None })
+        Ok(Caller { app: Arc::new(app), uid: user.uid, origin: Origin::Rest, session: None })
     }
 
     /// What a user's sockets may have missed after a cursor.

@@ -10,6 +10,7 @@ use chathook_domain::user::User;
 use tokio::sync::Notify;
 
 use crate::ask::Asking;
+use crate::dispatch::Means;
 use crate::lines::Lines;
 use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
@@ -71,6 +72,19 @@ impl Engine {
             asking: Asking::default(),
             muids: MuidsUnderWay::default(),
             replay_nudge: Notify::new(),
+        }
+    }
+
+    /// What dispatch works with.
+    #[must_use]
+    pub fn means_of_dispatch(&self) -> Means {
+        Means {
+            store: self.store.clone(),
+            endpoints: self.endpoints.clone(),
+            clock: self.clock.clone(),
+            dice: self.dice.clone(),
+            lines: self.dispatch.clone(),
+            start: self.start.clone(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! And the two things that a person may do about a delivery: now, and never.
 
 use chathook_domain::history::{DeliveryId, Merged, Place};
-use chathook_domain::ids::{AppId, MessageId, Time, WebhookId};
+use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 
 use crate::engine::{Engine, refuse};
@@ -50,7 +50,8 @@ impl Engine {
         let hurried = self.store.hurry_delivery(app, webhook, sequence, now).await.map_err(refuse)?;
         let sequence = match hurried {
             Hurried::Waiting { webhook_row, lane } => {
-                self.dispatch.hurry(webhook_row, &lane, sequence);
+                let now = Now { wall: now, tick: self.clock.ticks() };
+                self.dispatch.hurry(webhook_row, &lane, sequence, now);
                 sequence
             }
             Hurried::Again { sequence } => sequence,

@@ -2,20 +2,23 @@
 //!
 //! Imports run downwards: a module may use those above it in this list.
 
-pub mod apps;
-pub mod ask;
+pub mod ports;
 pub mod caller;
-pub mod connections;
+mod places;
+pub mod lines;
+mod settlements;
 pub mod dispatch;
 pub mod engine;
-pub mod groups;
-pub mod history;
-pub mod lines;
-pub mod messages;
-pub mod ports;
-pub mod receipts;
-pub mod replay;
-pub mod send_message;
-pub mod test_event;
+pub mod apps;
 pub mod users;
+pub mod groups;
 pub mod webhooks;
+pub mod ask;
+mod attempts;
+pub mod send_message;
+pub mod messages;
+pub mod receipts;
+pub mod connections;
+pub mod history;
+pub mod replay;
+pub mod test_event;

@@ -1,180 +1,282 @@
-//! The lanes of all webhooks in memory: what the store offers to and dispatch takes from.
+//! What is owed to each webhook, in memory: the store offers to it, and dispatch takes from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use chathook_domain::delivery::Owed;
-use chathook_domain::ids::LaneKey;
-use chathook_domain::lane::Lanes;
+use chathook_domain::ids::{LaneKey, Now};
+use chathook_domain::lane::{Bounds, Room as Memory};
+use chathook_domain::line::{Line, Policy, Retries};
 use chathook_domain::webhook::IN_FLIGHT_MAX;
 use tokio::sync::Notify;
 
-use crate::ports::store::Offers;
+use crate::places::Places;
+use crate::ports::endpoints::Destination;
+use crate::ports::store::{LineOf, Offers, Target};
 
-/// The lanes of all webhooks. The store offers to it; the engine works it.
-#[derive(Default)]
-pub struct Lines {
-    rooms: Mutex<HashMap<i64, Lanes>>,
-    /// Rows with something new to look at.
-    stirred: Mutex<HashSet<i64>>,
-    /// Rows that are left alone, whatever is due in their lanes.
-    resting: Mutex<HashMap<i64, Rest>>,
-    pub(crate) nudge: Notify,
-    /// Attempts made whose settlement is not written yet.
-    pub(crate) unsettled: AtomicUsize,
+/// The bounds over all webhooks, and those of each in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Attempts in flight in all.
+    pub attempts_max: usize,
+    /// Bytes of queued deliveries in all lines. Beyond it a webhook with more than an equal share leaves new ones to
+    /// the store.
+    pub queued_bytes_max: usize,
+    pub of_each: Bounds,
 }
 
-/// Why and how long a row is left alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// The webhook is off: until it is stirred by a change.
-    Off,
-    /// The store refused: until this tick.
-    Until(i64),
+impl Default for Limits {
+    fn default() -> Self {
+        Self { attempts_max: 1_024, queued_bytes_max: 64 << 20, of_each: Bounds::default() }
+    }
+}
+
+/// The lines of all webhooks.
+pub struct Lines {
+    limits: Limits,
+    rooms: RwLock<HashMap<i64, Arc<Room>>>,
+    /// Rows with something new to look at.
+    stirred: Mutex<BTreeSet<i64>>,
+    pub(crate) nudge: Notify,
+    pub(crate) places: Places,
+    queued_bytes: AtomicUsize,
+    /// Attempts that are not settled in the store yet, and other writes that dispatch owes it.
+    unsettled: AtomicUsize,
+}
+
+/// One webhook's line, with what attempts for it need.
+pub(crate) struct Room {
+    pub row: i64,
+    open: Mutex<Open>,
+}
+
+pub(crate) struct Open {
+    pub line: Line,
+    pub target: Arc<Target>,
+    /// The target's URL, taken apart.
+    pub destination: Arc<Destination>,
+    /// Up to this number all is answered, ended or cancelled.
+    pub settled: i64,
+    /// The configuration has changed since it was read.
+    pub is_stale: bool,
+    pub is_loading: bool,
+    /// Workers that look for something to do, or do it.
+    pub workers: usize,
+    /// The store refused: it is not asked again before this tick.
+    pub rests_until: i64,
+    counted_bytes: usize,
+}
+
+/// A room as long as one looks at it; its memory is counted when one leaves.
+pub(crate) struct Visit<'a> {
+    open: MutexGuard<'a, Open>,
+    queued_bytes: &'a AtomicUsize,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::within(Limits::default())
+    }
 }
 
 impl Offers for Lines {
     fn offer(&self, owed: Vec<Owed>) {
-        let mut rows = Vec::new();
-        {
-            let mut rooms = self.rooms();
-            for delivery in owed {
-                let row = delivery.webhook_row;
-                rooms.entry(row).or_insert_with(|| Lanes::after_start(IN_FLIGHT_MAX)).offer(delivery);
-                rows.push(row);
+        let rooms = self.rooms.read().expect("no one panics while holding this lock");
+        let mut rows = BTreeSet::new();
+        for delivery in owed {
+            let row = delivery.webhook_row;
+            // Without a room it is found in the store, when there is one.
+            if let Some(room) = rooms.get(&row) {
+                let mut visit = self.visit(room);
+                let memory = self.memory_of(&visit, rooms.len());
+                visit.line.offer(delivery, memory);
             }
+            rows.insert(row);
         }
-        for row in rows {
-            self.stir(row);
-        }
+        drop(rooms);
+        rows.into_iter().for_each(|row| self.stir(row));
     }
 
     fn changed(&self, webhook_row: i64) {
-        self.stir(webhook_row);
+        Self::changed(self, webhook_row);
     }
 }
 
 impl Lines {
-    /// Looks at this webhook again: its configuration changed, or it has something to do.
-    pub fn stir(&self, row: i64) {
-        self.stirred.lock().expect("no one panics while holding this lock").insert(row);
+    #[must_use]
+    pub fn within(limits: Limits) -> Self {
+        Self {
+            limits,
+            rooms: RwLock::default(),
+            stirred: Mutex::default(),
+            nudge: Notify::new(),
+            places: Places::bounded(limits.attempts_max),
+            queued_bytes: AtomicUsize::new(0),
+            unsettled: AtomicUsize::new(0),
+        }
+    }
+
+    /// The webhook's configuration has changed, or it is gone: nothing goes out until it is read again.
+    pub fn changed(&self, webhook_row: i64) {
+        if let Some(room) = self.room(webhook_row) {
+            self.visit(&room).is_stale = true;
+        }
+        self.stir(webhook_row);
+    }
+
+    /// A person wants a waiting delivery tried now, and the store has it as due.
+    pub fn hurry(&self, webhook_row: i64, lane: &LaneKey, sequence: i64, now: Now) {
+        if let Some(room) = self.room(webhook_row) {
+            self.visit(&room).line.hurry(lane, sequence, now);
+        }
+        self.stir(webhook_row);
+    }
+
+    /// A person cancelled a waiting delivery, and the store has it so.
+    pub fn cancel(&self, webhook_row: i64, lane: &LaneKey, sequence: i64) {
+        if let Some(room) = self.room(webhook_row) {
+            self.visit(&room).line.cancel(lane, sequence);
+        }
+        self.stir(webhook_row);
+    }
+
+    /// Something is to be looked at.
+    pub fn stir(&self, webhook_row: i64) {
+        self.stirred.lock().expect("no one panics while holding this lock").insert(webhook_row);
         self.nudge.notify_one();
     }
 
-    /// A person wants this delivery tried now.
-    pub fn hurry(&self, row: i64, _lane: &LaneKey, _sequence: i64) {
-        self.stir(row);
-    }
-
-    /// A person wants nothing more of this delivery.
-    pub fn cancel(&self, row: i64, _lane: &LaneKey, _sequence: i64) {
-        self.stir(row);
-    }
-
-    pub(crate) fn rooms(&self) -> MutexGuard<'_, HashMap<i64, Lanes>> {
-        self.rooms.lock().expect("no one panics while holding this lock")
-    }
-
-    /// The rows to look at now; those that rest for a while stay for later.
-    pub(crate) fn take_stirred(&self, now: i64) -> Vec<i64> {
-        let resting = self.resting();
-        let mut stirred = self.stirred.lock().expect("no one panics while holding this lock");
-        let is_left = |row: &i64| matches!(resting.get(row), Some(Rest::Until(tick)) if *tick > now);
-        let (left, taken): (Vec<i64>, Vec<i64>) = stirred.drain().partition(is_left);
-        stirred.extend(left);
-        taken
-    }
-
-    pub(crate) fn rest(&self, row: i64, rest: Rest) {
-        self.resting().insert(row, rest);
-    }
-
-    pub(crate) fn wake(&self, row: i64) {
-        self.resting().remove(&row);
-    }
-
-    /// The first tick at which something may go, and the rows that it concerns.
-    pub(crate) fn next_due(&self) -> Option<(i64, Vec<i64>)> {
-        let rooms = self.rooms();
-        let resting = self.resting();
-        let due_of = |row: &i64, lanes: &Lanes| match resting.get(row) {
-            Some(Rest::Off) => None,
-            Some(Rest::Until(tick)) => Some(*tick),
-            None => lanes.next_due(),
-        };
-        let dues = || rooms.iter().filter_map(|(row, lanes)| Some((due_of(row, lanes)?, *row)));
-        let first = dues().map(|(due, _)| due).min()?;
-        Some((first, dues().filter(|(due, _)| *due == first).map(|(_, row)| row).collect()))
-    }
-
-    fn resting(&self) -> MutexGuard<'_, HashMap<i64, Rest>> {
-        self.resting.lock().expect("no one panics while holding this lock")
-    }
-
-    /// Attempts in flight or not yet settled.
+    /// Attempts in flight, and all that is not written of them yet.
     #[must_use]
     pub fn under_way(&self) -> usize {
         self.unsettled.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn begin_write(&self) {
+        self.unsettled.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end_writes(&self, count: usize) {
+        self.unsettled.fetch_sub(count, Ordering::SeqCst);
+    }
+
+    pub(crate) fn take_stirred(&self) -> Vec<i64> {
+        let mut stirred = self.stirred.lock().expect("no one panics while holding this lock");
+        std::mem::take(&mut *stirred).into_iter().collect()
+    }
+
+    pub(crate) fn room(&self, webhook_row: i64) -> Option<Arc<Room>> {
+        self.rooms.read().expect("no one panics while holding this lock").get(&webhook_row).cloned()
+    }
+
+    pub(crate) fn visit<'a>(&'a self, room: &'a Room) -> Visit<'a> {
+        let open = room.open.lock().expect("no one panics while holding this lock");
+        Visit { open, queued_bytes: &self.queued_bytes }
+    }
+
+    /// Makes a room for a webhook that has none yet.
+    pub(crate) fn furnish(&self, webhook_row: i64, target: Target, now: Now) {
+        let line = Line::after_start(policy_of(&target, self.limits.of_each), target.failing_since, now);
+        let open = Open {
+            line,
+            settled: target.settled,
+            destination: Destination::of(target.webhook.config.url.clone()),
+            target: Arc::new(target),
+            is_stale: false,
+            is_loading: false,
+            workers: 0,
+            rests_until: i64::MIN,
+            counted_bytes: 0,
+        };
+        let room = Arc::new(Room { row: webhook_row, open: Mutex::new(open) });
+        self.rooms.write().expect("no one panics while holding this lock").entry(webhook_row).or_insert(room);
+    }
+
+    /// Closes the room of a webhook that is gone.
+    pub(crate) fn close(&self, webhook_row: i64) {
+        let room = self.rooms.write().expect("no one panics while holding this lock").remove(&webhook_row);
+        if let Some(room) = room {
+            self.visit(&room).line.forget_what_waits();
+        }
+    }
+
+    /// Whether this webhook has more than its share of a memory that is short.
+    pub(crate) fn is_tight(&self, visit: &Visit<'_>) -> bool {
+        let rooms = self.rooms.read().expect("no one panics while holding this lock").len();
+        self.memory_of(visit, rooms) == Memory::Tight
+    }
+
+    fn memory_of(&self, visit: &Visit<'_>, rooms: usize) -> Memory {
+        let is_short = self.queued_bytes.load(Ordering::Relaxed) >= self.limits.queued_bytes_max;
+        let has_its_share = visit.line.queued_bytes() >= self.limits.queued_bytes_max / rooms.max(1);
+        if is_short && has_its_share { Memory::Tight } else { Memory::Ample }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use chathook_domain::ids::EventId;
-    use chathook_domain::lane::Returned;
-
-    use super::*;
-
-    const ROW: i64 = 7;
-
-    /// Lines with one head that waits until tick 100.
-    fn with_a_waiting_head() -> Lines {
-        let lines = Lines::default();
-        let owed = Owed {
-            webhook_row: ROW,
-            stream: 1,
-            sequence: 1,
-            lane: LaneKey::trusted("k"),
-            event_id: EventId::trusted("e"),
-            body: Arc::from("{}"),
-            attempts: 0,
-            steps: 0,
-            due: None,
-            first_failed_at: None,
-            is_aside: false,
-            replay: None,
-        };
-        let mut lanes = Lanes::after_start(1);
-        lanes.next_fetch().expect("the first walk");
-        lanes.fetched_keys(vec![(owed.lane.clone(), vec![owed])], true, &|_| i64::MIN);
-        let head = lanes.take(0).expect("it may go");
-        lanes.returned(&head.lane.clone(), Returned::Waits { owed: head, until: 100 });
-        lines.rooms().insert(ROW, lanes);
-        lines
+impl Open {
+    /// Where the line's deliveries are found in the store.
+    pub fn line_of(&self) -> LineOf {
+        LineOf { webhook_row: self.target.webhook.row, stream: self.target.stream }
     }
 
-    #[test]
-    fn what_waits_at_a_webhook_that_is_off_wakes_nobody() {
-        let lines = with_a_waiting_head();
-        assert_eq!(lines.next_due(), Some((100, vec![ROW])));
-        lines.rest(ROW, Rest::Off);
-        assert_eq!(lines.next_due(), None);
-        lines.stir(ROW);
-        assert_eq!(lines.take_stirred(200), [ROW], "a change is still looked at");
-        lines.wake(ROW);
-        assert_eq!(lines.next_due(), Some((100, vec![ROW])));
+    /// Whether something may go out at all.
+    pub fn is_working(&self) -> bool {
+        !self.is_stale && self.target.webhook.is_on()
     }
 
-    #[test]
-    fn a_row_whose_store_refused_is_left_alone_until_its_tick() {
-        let lines = with_a_waiting_head();
-        lines.rest(ROW, Rest::Until(1_200));
-        lines.stir(ROW);
-        assert_eq!(lines.next_due(), Some((1_200, vec![ROW])));
-        assert!(lines.take_stirred(200).is_empty());
-        assert_eq!(lines.take_stirred(1_200), [ROW]);
+    /// Goes on with the configuration as it is now.
+    pub fn take_over(&mut self, target: Target, now: Now) {
+        let (before, after) = (&self.target.webhook, &target.webhook);
+        let is_another_endpoint = before.config.url != after.config.url
+            || before.config.credentials != after.config.credentials
+            || before.config.use_basic_auth != after.config.use_basic_auth;
+        self.line.set_policy(policy_of(&target, self.line.bounds()));
+        if !after.is_on() {
+            self.line.forget_what_waits();
+        } else if !before.is_on() || self.line.was_switched_off() || is_another_endpoint {
+            self.line.begin_anew(now);
+        }
+        self.settled = self.settled.max(target.settled);
+        self.is_stale = false;
+        self.destination = Destination::of(target.webhook.config.url.clone());
+        self.target = Arc::new(target);
+    }
+}
+
+impl Deref for Visit<'_> {
+    type Target = Open;
+
+    fn deref(&self) -> &Open {
+        &self.open
+    }
+}
+
+impl DerefMut for Visit<'_> {
+    fn deref_mut(&mut self) -> &mut Open {
+        &mut self.open
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        let bytes = self.open.line.queued_bytes();
+        let counted = std::mem::replace(&mut self.open.counted_bytes, bytes);
+        if bytes >= counted {
+            self.queued_bytes.fetch_add(bytes - counted, Ordering::Relaxed);
+        } else {
+            self.queued_bytes.fetch_sub(counted - bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+fn policy_of(target: &Target, bounds: Bounds) -> Policy {
+    let config = &target.webhook.config;
+    Policy {
+        patience_ms: Some(60_000),
+        retries: if config.retry_on_failure { Retries::OnFailure } else { Retries::Never },
+        in_flight_max: IN_FLIGHT_MAX,
+        bounds,
     }
 }

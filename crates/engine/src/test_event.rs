@@ -1,9 +1,9 @@
 //! Sample events sent by hand, on the way of real ones: the present configuration, the same guard, the
 //! same sender, the same clocks. Nothing of them is in any lane, and none has a number.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chathook_domain::delivery::{failure_detail, outcome_name};
 use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::ids::{AppId, WebhookId};
@@ -16,9 +16,9 @@ use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
 use serde_json::{Map, Value};
 
 use crate::ask::headers;
-use crate::dispatch::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, attempt};
+use crate::attempts::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, attempt};
 use crate::engine::{Engine, refuse};
-use crate::ports::endpoints::Post;
+use crate::ports::endpoints::{Destination, Headers, Post};
 use crate::ports::history::{Attempt, TestDelivery};
 
 /// Bytes of an answer's body that are kept and shown (design 6).
@@ -65,16 +65,16 @@ impl Engine {
         let open = envelope(trigger, &sample.data, Origin::Rest, &app).to_string();
         let body = body_for(&open, &webhook.id);
         let mut headers = headers(&webhook, &id, at.seconds(), &body);
-        headers.push(("chathook-test", "true".to_owned()));
-        headers.push(("chathook-key", sample.key.to_string()));
+        headers.write("chathook-test", true);
+        headers.write("chathook-key", &sample.key);
         let post = post(trigger, &webhook, headers.clone(), &body, app.settings.before_message_budget_ms);
-        let exchange = attempt(self, post).await;
+        let exchange = attempt(&*self.clock, &*self.endpoints, post).await;
         let is_success = exchange.outcome.is_success();
         let attempt = Attempt {
             attempt: 1,
             outcome: outcome_name(&exchange.outcome),
             detail: failure_detail(&exchange.outcome).map(str::to_owned),
-            address: exchange.address,
+            address: exchange.address.map(|address| address.to_string()),
             phases: exchange.phases,
             kept: kept(&exchange.outcome),
             started_at: at,
@@ -89,18 +89,12 @@ impl Engine {
         let test = TestDelivery { trigger, event: id, body: body.clone(), attempt: attempt.clone() };
         let row = self.store.keep_test(&app.id, &webhook.id, test).await.map_err(refuse)?;
         let url = webhook.config.url.as_str().to_owned();
-        Ok(Tested { row, trigger, url, headers: masked(headers), body, is_success, attempt, asked })
+        Ok(Tested { row, trigger, url, headers: masked(&headers), body, is_success, attempt, asked })
     }
 }
 
 /// The request as the sender of such a trigger would make it.
-fn post(
-    trigger: Trigger,
-    webhook: &Webhook,
-    headers: Vec<(&'static str, String)>,
-    body: &str,
-    budget_ms: i64,
-) -> Post {
+fn post(trigger: Trigger, webhook: &Webhook, headers: Headers, body: &str, budget_ms: i64) -> Post {
     let millis = |ms: i64| Duration::from_millis(ms.max(0).cast_unsigned());
     let (connect_timeout, timeout, answer_bytes_max) = match trigger {
         Trigger::BeforeMessage => (millis(budget_ms), millis(budget_ms), verdict::ANSWER_BYTES_MAX),
@@ -112,9 +106,9 @@ fn post(
         }
     };
     Post {
-        url: webhook.config.url.clone(),
+        to: Destination::of(webhook.config.url.clone()),
         headers,
-        body: Arc::from(body),
+        body: Bytes::copy_from_slice(body.as_bytes()),
         connect_timeout,
         timeout,
         answer_bytes_max,
@@ -145,12 +139,11 @@ fn judged(webhook: &Webhook, outcome: &Outcome, at: chathook_domain::ids::Time) 
     TestedVerdict { judgement, data: after.map(|draft| draft.data) }
 }
 
-fn masked(mut headers: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
-    for (name, value) in &mut headers {
-        if *name == "authorization" {
-            let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
-            *value = format!("{scheme} {MASK}");
-        }
-    }
-    headers
+fn masked(headers: &Headers) -> Vec<(&'static str, String)> {
+    let shown = |(name, value): &(&'static str, Bytes)| {
+        let value = String::from_utf8_lossy(value);
+        let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
+        (*name, if *name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
+    };
+    headers.lines().iter().map(shown).collect()
 }

@@ -49,14 +49,14 @@ impl Engine {
         };
         let at = self.clock.now();
         let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
-        self.dispatch.stir(webhook.row);
+        self.dispatch.changed(webhook.row);
         Ok(webhook)
     }
 
     pub async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Result<(), Refusal> {
         let webhook = self.webhook(app, id).await?;
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
-        self.dispatch.stir(webhook.row);
+        self.dispatch.changed(webhook.row);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use chathook_adapters::sqlite::Sqlite;
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::connections::GRACE_MS;
-use chathook_engine::dispatch::Dispatcher;
+use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
 use chathook_engine::lines::Lines;
 use chathook_engine::ports::clock::{Clock, Dice};
@@ -93,6 +93,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         allow_http: parts.allow_http,
         extra_roots: parts.extra_roots,
         use_system_roots: parts.use_system_roots,
+        idle_connections_max: 4_096,
     })
     .map_err(anyhow::Error::msg)?;
     let bus = Arc::new(LocalBus::default());
@@ -111,7 +112,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         .map_err(|refusal| anyhow::anyhow!("The store refuses the start: {}", refusal.message))?;
     api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = Dispatcher::run(engine.clone(), stopped.clone());
+    let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));

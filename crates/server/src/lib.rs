@@ -1,9 +1,11 @@
 //! Who may ask chathook, and how: REST, socket, the development page, the command line, and the wiring.
+//!
+//! Imports run downwards: a module may use those above it in this list.
 
-pub mod api;
-pub mod app;
 pub mod config;
-pub mod dev;
 pub mod doors;
-pub mod serve;
+pub mod api;
 pub mod socket;
+pub mod app;
+pub mod serve;
+pub mod dev;

@@ -17,8 +17,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::{Config, LogFormat, TlsFiles};
-use crate::dev::start::{DEV_MANAGEMENT_KEY, DEV_MANAGEMENT_SECRET};
 use crate::doors::connections_max;
+
+/// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
+pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
+pub const DEV_MANAGEMENT_SECRET: &str = "dev-secret";
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod support;
 
+use chathook_domain::ids::{AppId, Time, WebhookId};
 use support::http::Reply;
 use support::*;
 
@@ -179,18 +180,31 @@ async fn one_delivery_shows_its_attempts_and_the_body_as_it_was_sent() {
 
 #[tokio::test]
 async fn a_waiting_delivery_is_tried_again_at_once_when_a_person_says_so() {
-    let mut desk = Desk::new().await;
+    let desk = Desk::new().await;
     desk.endpoint.answer([Answer::status(500), Answer::status(500)]);
     desk.send("ben", "hello").await;
     desk.next().await;
+    desk.server.advance(1);
     let hurried = desk.post("/deliveries/1/retry").await.data().clone();
-    assert_eq!((&hurried["id"], &hurried["status"]), (&json!("1"), &json!("waiting")));
-    assert_eq!(hurried["nextAttemptAt"], NOW_S);
-    // Also where the process dies before the attempt. No time passes.
-    desk.server.restart().await;
+    assert_eq!(hurried["id"], "1");
+    // No time passes.
     assert_eq!(desk.next().await.header("chathook-attempt"), "2");
     // The waits of the schedule that it had used stay used.
-    assert_eq!(desk.get("/deliveries/1").await.data()["nextAttemptAt"], NOW_S + 30);
+    assert_eq!(desk.get("/deliveries/1").await.data()["nextAttemptAt"], NOW_S + 31);
+}
+
+#[tokio::test]
+async fn a_hurried_delivery_goes_out_though_the_process_dies_before() {
+    let mut desk = Desk::new().await;
+    desk.endpoint.answer([Answer::status(500)]);
+    desk.send("ben", "hello").await;
+    desk.next().await;
+    let (app, webhook) = (AppId::trusted(&desk.app.id), WebhookId::trusted("audit"));
+    let hurried = desk.server.engine().store.hurry_delivery(&app, &webhook, 1, Time::from_ms(NOW_MS)).await;
+    hurried.expect("it waits");
+    assert_eq!(desk.get("/deliveries/1").await.data()["nextAttemptAt"], NOW_S);
+    desk.server.restart().await;
+    assert_eq!(desk.next().await.header("chathook-attempt"), "2");
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ impl Server {
             allow_http: true,
             extra_roots: Vec::new(),
             use_system_roots: false,
+            idle_connections_max: 64,
         };
         let bus = Arc::new(LocalBus::default());
         let ports = Ports {

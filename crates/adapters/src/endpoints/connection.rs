@@ -1,10 +1,13 @@
-//! One HTTP/1.1 connection to an endpoint: opened to a checked address, closed when dropped.
+//! One HTTP/1.1 connection to an endpoint: opened to a checked address, driven by whoever waits for
+//! an answer on it, closed when dropped. Between two requests nobody drives it.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,79 +15,119 @@ use chathook_domain::address::Host;
 use chathook_domain::outcome::Failure;
 use chathook_domain::webhook::EndpointUrl;
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{DnsName, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Bounds the head of an answer and each piece of its body; hyper allows 100 header lines.
 const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
-/// Between two requests the connection needs only a turn of its own task to be ready again.
-const READY_MAX: Duration = Duration::from_millis(50);
-
 pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    task: AbortHandle,
-    meter: Meter,
-    address: SocketAddr,
+    /// Boxed, so that the pool moves a pointer.
+    running: Box<http1::Connection<TokioIo<Metered>, Full<Bytes>>>,
+    is_over: bool,
+    meter: Arc<Meter>,
+    address: Arc<str>,
     opened_at: Instant,
+}
+
+/// Why a request has no answer.
+pub enum NotAnswered {
+    /// No byte of the request went out: the connection was dead before.
+    Unsent,
+    /// It went out, at least in part, and the connection ended without a byte of an answer.
+    Silent(Failure),
+    /// The answer began, and was cut off or is no HTTP.
+    Broken(Failure),
 }
 
 impl Connection {
     /// Speaks HTTP over an open stream.
     pub async fn start(stream: Stream, address: SocketAddr) -> Result<Self, Failure> {
-        let meter = Meter::default();
-        let io = TokioIo::new(Metered { stream, meter: meter.clone() });
+        let opened_at = Instant::now();
+        let meter = Arc::new(Meter::default());
+        let io = TokioIo::new(Metered { stream, meter: meter.clone(), opened_at });
         let (sender, running) = http1::Builder::new()
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             .handshake::<_, Full<Bytes>>(io)
             .await
             .map_err(|error| Failure::Broken(describe(&error)))?;
-        // Its errors also reach whoever waits for the answer; here they would be told twice.
-        let task = tokio::spawn(async move { drop(running.await) }).abort_handle();
-        Ok(Self { sender, task, meter, address, opened_at: Instant::now() })
+        let (running, address) = (Box::new(running), address.to_string().into());
+        Ok(Self { sender, running, is_over: false, meter, address, opened_at })
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Arc<str> {
+        &self.address
     }
 
     pub fn opened_at(&self) -> Instant {
         self.opened_at
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether the last request and its answer are through and another one may follow.
+    pub fn is_ready(&self) -> bool {
+        !self.is_over && self.sender.is_ready()
     }
 
-    /// Whether a kept-open connection can take another request.
-    pub async fn is_ready(&mut self) -> bool {
-        matches!(timeout(READY_MAX, self.sender.ready()).await, Ok(Ok(())))
+    /// Whether the other side has ended the connection, or spoken out of turn, since the last
+    /// request. Nobody is woken for it: who keeps connections has to look.
+    pub fn is_ended(&mut self) -> bool {
+        self.is_over |= Pin::new(&mut *self.running).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        self.is_over
     }
 
     /// Sends a request and waits for the head of its answer.
-    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NotAnswered> {
         self.meter.reset();
-        self.sender.send_request(request).await
+        let answered = self.sender.try_send_request(request);
+        let mut answered = std::pin::pin!(answered);
+        let answered = self.drive(|cx| answered.as_mut().poll(cx)).await;
+        answered.map_err(|error: TrySendError<_>| {
+            if error.message().is_some() {
+                return NotAnswered::Unsent;
+            }
+            let failure = Failure::Broken(describe(error.error()));
+            match self.meter.first_byte_after(self.opened_at) {
+                None => NotAnswered::Silent(failure),
+                Some(_) => NotAnswered::Broken(failure),
+            }
+        })
+    }
+
+    /// The next piece of an answer's body; `None` at its end.
+    pub async fn frame(&mut self, body: &mut Incoming) -> Option<Result<Frame<Bytes>, hyper::Error>> {
+        self.drive(|cx| Pin::new(&mut *body).poll_frame(cx)).await
     }
 
     /// When the first byte after the last request came in; `None` if none did.
     pub fn first_byte_at(&self) -> Option<Instant> {
-        self.meter.first_byte_at()
+        self.meter.first_byte_after(self.opened_at)
     }
-}
 
-impl Drop for Connection {
-    /// hyper would choose when to leave a cut or timed-out answer; an aborted task closes now.
-    fn drop(&mut self) {
-        self.task.abort();
+    /// Runs the connection until `part` of the exchange on it is done. In the task that waits: a task
+    /// of its own would cost two wake-ups for each request. Only this connection moves the part,
+    /// so the part itself needs no waker.
+    async fn drive<T>(&mut self, mut part: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        poll_fn(|cx| {
+            let mut quiet = Context::from_waker(Waker::noop());
+            if let Poll::Ready(done) = part(&mut quiet) {
+                return Poll::Ready(done);
+            }
+            if !self.is_over {
+                // Its error reaches the part as well; here it would be told twice.
+                self.is_over = Pin::new(&mut *self.running).poll(cx).is_ready();
+            }
+            part(&mut quiet)
+        })
+        .await
     }
 }
 
@@ -124,7 +167,7 @@ pub async fn secure(tls: &TlsConnector, url: &EndpointUrl, stream: TcpStream) ->
         }
     };
     let stream = tls.connect(name, stream).await;
-    stream.map(|s| Box::new(s) as Stream).map_err(|error| Failure::Tls(error.to_string()))
+    stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(|error| Failure::Tls(error.to_string()))
 }
 
 /// An error with its causes, as one sentence.
@@ -138,35 +181,41 @@ pub fn describe(error: &hyper::Error) -> String {
     sentence
 }
 
-/// Plain TCP, or TLS over it.
-pub type Stream = Box<dyn Duplex>;
-
-pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
 
 /// Notes when the first byte of an answer comes in. hyper does not tell a connection that ended
 /// in silence from one that ended within the head, and only the first may be repeated.
-#[derive(Clone, Default)]
-struct Meter(Arc<Mutex<Option<Instant>>>);
+#[derive(Default)]
+struct Meter {
+    /// Nanoseconds from the opening of the connection; 0 is none.
+    first_byte_ns: AtomicU64,
+}
 
 impl Meter {
     fn reset(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.first_byte_ns.store(0, Ordering::Relaxed);
     }
 
-    fn mark(&self) {
-        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert_with(Instant::now);
+    fn mark(&self, opened_at: Instant) {
+        if self.first_byte_ns.load(Ordering::Relaxed) == 0 {
+            let since = u64::try_from(opened_at.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.first_byte_ns.store(since.max(1), Ordering::Relaxed);
+        }
     }
 
-    fn first_byte_at(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn first_byte_after(&self, opened_at: Instant) -> Option<Instant> {
+        let since = self.first_byte_ns.load(Ordering::Relaxed);
+        (since > 0).then(|| opened_at + Duration::from_nanos(since))
     }
 }
 
 struct Metered {
     stream: Stream,
-    meter: Meter,
+    meter: Arc<Meter>,
+    opened_at: Instant,
 }
 
 impl AsyncRead for Metered {
@@ -176,9 +225,12 @@ impl AsyncRead for Metered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        ready!(match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        })?;
         if buffer.filled().len() > before {
-            self.meter.mark();
+            self.meter.mark(self.opened_at);
         }
         Poll::Ready(Ok(()))
     }
@@ -186,26 +238,42 @@ impl AsyncRead for Metered {
 
 impl AsyncWrite for Metered {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 
+    /// Head and body leave in one call, and over TLS in one record.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, buffers),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
     }
 }

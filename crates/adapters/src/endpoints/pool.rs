@@ -5,7 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use chathook_domain::webhook::EndpointUrl;
+use bytes::Bytes;
+use chathook_engine::ports::endpoints::Destination;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
@@ -16,33 +17,31 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 /// A busy connection would otherwise outlive every change of the name's addresses.
 const AGE_MAX: Duration = Duration::from_secs(600);
 
-/// Over all origins, so that many quiet endpoints do not use up the file descriptors.
-const IDLE_CONNECTIONS_MAX: usize = 4_096;
+/// How often connections that wait are looked at: for their age, and for what the other side ended.
+const SWEEP_STEP: Duration = Duration::from_millis(500);
 
-/// The sweeper bundles connections that expire close together.
-const SWEEP_STEP: Duration = Duration::from_millis(250);
-
-/// What connections are shared by: scheme, host and port.
+/// What connections are shared by: scheme, host and port. An authority leaves out the port only
+/// where it is the scheme's own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     is_https: bool,
-    host: String,
-    port: u16,
+    authority: Bytes,
 }
 
 impl Origin {
-    pub fn of(url: &EndpointUrl) -> Self {
-        Self { is_https: url.is_https(), host: url.host().to_string(), port: url.port() }
+    pub fn of(to: &Destination) -> Self {
+        Self { is_https: to.url().is_https(), authority: to.authority().clone() }
     }
 }
 
-/// Cheap to clone; all clones are one pool.
-#[derive(Clone, Default)]
-pub struct Pool(Arc<Mutex<Idle>>);
+pub struct Pool {
+    idle: Arc<Mutex<Idle>>,
+    connections_max: usize,
+}
 
 #[derive(Default)]
 struct Idle {
-    /// Oldest first; no origin is kept empty.
+    /// Oldest first. An origin whose last connection was taken stays until the next sweep.
     by_origin: HashMap<Origin, VecDeque<Parked>>,
     total: usize,
     is_swept: bool,
@@ -54,67 +53,84 @@ struct Parked {
 }
 
 impl Pool {
-    /// The connection used last, if one still stands.
-    pub fn take(&self, origin: &Origin) -> Option<Connection> {
-        let mut idle = self.lock();
-        while let Some(parked) = idle.pop(origin, VecDeque::pop_back) {
-            if parked.since.elapsed() < IDLE_MAX && !parked.connection.is_closed() {
-                return Some(parked.connection);
-            }
-        }
-        None
+    /// Keeps at most `connections_max` over all origins.
+    pub fn new(connections_max: usize) -> Self {
+        Self { idle: Arc::default(), connections_max }
     }
 
-    /// Keeps a connection for the next request, `per_origin_max` of them at most.
+    /// The connection used last, if one waits. The other side may have ended it: who sends on it
+    /// will hear.
+    pub fn take(&self, origin: &Origin) -> Option<Connection> {
+        let parked = self.lock().pop(origin, VecDeque::pop_back)?;
+        // Those before it have waited even longer; the sweep closes them.
+        (parked.since.elapsed() < IDLE_MAX).then_some(parked.connection)
+    }
+
+    /// Keeps a connection for the next request, `per_origin_max` of them at most. Where the pool is
+    /// full, the origin that holds most gives one up.
     pub fn put(&self, origin: Origin, connection: Connection, per_origin_max: usize) {
-        let is_old = connection.opened_at().elapsed() >= AGE_MAX;
-        if is_old || connection.is_closed() || per_origin_max == 0 {
+        let since = Instant::now();
+        let is_old = since.duration_since(connection.opened_at()) >= AGE_MAX;
+        if is_old || !connection.is_ready() || per_origin_max == 0 || self.connections_max == 0 {
             return;
         }
         let mut idle = self.lock();
-        while idle.by_origin.get(&origin).is_some_and(|parked| parked.len() >= per_origin_max) {
-            drop(idle.pop(&origin, VecDeque::pop_front));
-        }
-        if idle.total >= IDLE_CONNECTIONS_MAX {
-            return;
-        }
-        let parked = Parked { connection, since: Instant::now() };
-        idle.by_origin.entry(origin).or_default().push_back(parked);
+        let held = idle.by_origin.entry(origin.clone()).or_default();
+        held.push_back(Parked { connection, since });
+        let is_over_its_own = held.len() > per_origin_max;
         idle.total += 1;
-        if !idle.is_swept {
-            idle.is_swept = true;
-            tokio::spawn(sweep(Arc::downgrade(&self.0)));
+        let surplus = if is_over_its_own {
+            idle.pop(&origin, VecDeque::pop_front)
+        } else if idle.total > self.connections_max {
+            idle.pop_from_largest()
+        } else {
+            None
+        };
+        let must_sweep = !std::mem::replace(&mut idle.is_swept, true);
+        drop(idle);
+        // Closing is the system's work; nobody waits for it at the lock.
+        drop(surplus);
+        if must_sweep {
+            tokio::spawn(sweep(Arc::downgrade(&self.idle)));
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Idle {
     fn pop(&mut self, origin: &Origin, end: fn(&mut VecDeque<Parked>) -> Option<Parked>) -> Option<Parked> {
-        let parked = self.by_origin.get_mut(origin)?;
-        let popped = end(parked);
-        if parked.is_empty() {
-            self.by_origin.remove(origin);
-        }
-        self.total -= usize::from(popped.is_some());
-        popped
+        let popped = end(self.by_origin.get_mut(origin)?)?;
+        self.total -= 1;
+        Some(popped)
     }
 
-    /// Closes what has waited too long or ended, and says when the next one will have.
-    fn close_expired(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
+    /// The oldest connection of the origin that holds most. A full pool is walked for it, which is
+    /// little beside the handshake that made the newcomer.
+    fn pop_from_largest(&mut self) -> Option<Parked> {
+        let largest = self.by_origin.values_mut().max_by_key(|parked| parked.len())?;
+        let popped = largest.pop_front()?;
+        self.total -= 1;
+        Some(popped)
+    }
+
+    /// Takes out what has waited too long or has ended.
+    fn take_expired(&mut self, now: Instant) -> Vec<Parked> {
+        let mut expired = Vec::new();
         self.by_origin.retain(|_, parked| {
-            parked.retain(|p| p.since + IDLE_MAX > now && !p.connection.is_closed());
-            let expiry = parked.front().map(|oldest| oldest.since + IDLE_MAX);
-            next = next.into_iter().chain(expiry).min();
-            expiry.is_some()
+            for mut waiting in std::mem::take(parked) {
+                if waiting.since + IDLE_MAX <= now || waiting.connection.is_ended() {
+                    expired.push(waiting);
+                } else {
+                    parked.push_back(waiting);
+                }
+            }
+            !parked.is_empty()
         });
-        self.total = self.by_origin.values().map(VecDeque::len).sum();
-        self.is_swept = next.is_some();
-        next
+        self.total -= expired.len();
+        expired
     }
 }
 
@@ -122,11 +138,17 @@ impl Idle {
 async fn sweep(pool: Weak<Mutex<Idle>>) {
     loop {
         let now = Instant::now();
-        let next = match pool.upgrade() {
-            Some(idle) => idle.lock().unwrap_or_else(PoisonError::into_inner).close_expired(now),
-            None => return,
+        let Some(idle) = pool.upgrade() else { return };
+        let expired = {
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let expired = idle.take_expired(now);
+            idle.is_swept = idle.total > 0;
+            if !idle.is_swept {
+                return;
+            }
+            expired
         };
-        let Some(next) = next else { return };
-        sleep_until(next.max(now + SWEEP_STEP)).await;
+        drop((idle, expired));
+        sleep_until(now + SWEEP_STEP).await;
     }
 }

@@ -1,5 +1,7 @@
 //! Tenants and their API keys.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
 use chathook_domain::ids::{AppId, Time};
@@ -8,22 +10,65 @@ use chathook_engine::ports::store::{AppStore, Samples, StoreError, Stored};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
+use super::cache::{Cache, Cached, Caches};
+use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, fault, groups, users};
 use crate::vault::Vault;
 
 const COLUMNS: &str = "app.id, app.name, app.region, app.settings, app.created_at";
 
-pub(crate) fn load(db: &Connection, id: &AppId) -> Stored<Option<App>> {
-    db.prepare_cached(&format!("SELECT {COLUMNS} FROM app WHERE id = ?1"))
-        .and_then(|mut query| query.query_row([id.as_str()], columns).optional())
-        .map_err(fault)?
-        .map(App::try_from)
-        .transpose()
+impl Cached for App {
+    type Name = AppId;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.apps
+    }
+
+    fn places(id: &AppId, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::App, &[id.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, _: &Vault, id: &AppId) -> Stored<Option<Self>> {
+        db.prepare_cached(&format!("SELECT {COLUMNS} FROM app WHERE id = ?1"))
+            .and_then(|mut query| query.query_row([id.as_str()], columns).optional())
+            .map_err(fault)?
+            .map(Self::try_from)
+            .transpose()
+    }
 }
 
-/// The app, which the caller believes to be there.
-pub(crate) fn present(db: &Connection, id: &AppId) -> Stored<App> {
-    load(db, id)?.ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app '{id}'.")).into())
+/// Whose key it is, and what it may do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KeyOwner {
+    app: AppId,
+    scope: KeyScope,
+}
+
+impl Cached for KeyOwner {
+    /// The key's hash.
+    type Name = Vec<u8>;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.api_keys
+    }
+
+    fn places(hash: &Vec<u8>, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::ApiKey, &[hash])]
+    }
+
+    fn read(db: &Connection, _: &Vault, hash: &Vec<u8>) -> Stored<Option<Self>> {
+        let found: Option<(String, String)> = db
+            .prepare_cached("SELECT app, scope FROM api_key WHERE hash = ?1")
+            .and_then(|mut query| query.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional())
+            .map_err(fault)?;
+        found.map(|(app, text)| Ok(Self { app: AppId::trusted(&app), scope: scope(&text)? })).transpose()
+    }
+}
+
+/// The app, which the caller believes to be there, as it is now.
+pub(crate) fn present(w: &Writing<'_>, id: &AppId) -> Stored<Arc<App>> {
+    w.look_up::<App>(id)?
+        .ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app '{id}'.")).into())
 }
 
 pub(crate) struct AppColumns {
@@ -169,8 +214,7 @@ impl AppStore for Sqlite {
     }
 
     async fn app(&self, id: &AppId) -> Stored<Option<App>> {
-        let id = id.clone();
-        self.read(move |db, _| load(db, &id)).await
+        Ok(self.look_up::<App>(id.clone()).await?.map(Arc::unwrap_or_clone))
     }
 
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>> {
@@ -179,20 +223,10 @@ impl AppStore for Sqlite {
     }
 
     async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>> {
-        let key = key.to_owned();
-        self.read(move |db, vault| {
-            let sql = format!(
-                "SELECT {COLUMNS}, api_key.scope FROM api_key JOIN app ON app.id = api_key.app WHERE hash = ?1"
-            );
-            let found: Option<(AppColumns, String)> = db
-                .prepare_cached(&sql)
-                .and_then(|mut query| {
-                    query.query_row([vault.hash("api_key", &key)], |row| Ok((columns(row)?, row.get(5)?))).optional()
-                })
-                .map_err(fault)?;
-            found.map(|(app, text)| Ok((App::try_from(app)?, scope(&text)?))).transpose()
-        })
-        .await
+        let Some(owner) = self.look_up::<KeyOwner>(self.vault.hash("api_key", key)).await? else {
+            return Ok(None);
+        };
+        Ok(self.app(&owner.app).await?.map(|app| (app, owner.scope)))
     }
 
     async fn delete_app(&self, id: &AppId) -> Stored<bool> {
@@ -203,7 +237,7 @@ impl AppStore for Sqlite {
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()> {
         let app = app.clone();
         self.write(move |w| {
-            present(w.db, &app)?;
+            present(w, &app)?;
             w.db.execute(
                 "UPDATE app SET settings = ?2 WHERE id = ?1",
                 params![app.as_str(), settings.to_json().to_string()],

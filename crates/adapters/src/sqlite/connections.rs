@@ -158,7 +158,7 @@ fn end_of_dead_starts(
         .map_err(fault)?;
     let mut ended = Vec::new();
     for (app_id, connection) in found {
-        let app = apps::present(w.db, &app_id)?;
+        let app = apps::present(w, &app_id)?;
         let change = end_one(w, &app, connection, fresh_event_id(), at, Origin::Socket)?;
         ended.push((app_id, change));
     }

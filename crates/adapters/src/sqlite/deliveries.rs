@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chathook_domain::delivery::Owed;
-use chathook_domain::ids::{EventId, LaneKey, StartId, Time};
-use chathook_engine::ports::store::{DeliveryStore, Due, NoticeKind, Settled, Stored, SwitchOff, Target};
+use chathook_domain::ids::{EventId, LaneKey, LaneKind, StartId, Time};
+use chathook_domain::lane::{LANE_LENGTH_MAX, LanePart};
+use chathook_engine::ports::store::{
+    Asides, DeliveryStore, LineOf, NoticeKind, READ_BYTES_MAX, Settled, Stored, SwitchOff, Target,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::{Sqlite, fault, notices, settlements, webhooks};
@@ -34,39 +37,49 @@ impl DeliveryStore for Sqlite {
         self.read(move |db, vault| webhooks::target(db, vault, webhook_row)).await
     }
 
-    async fn waiting_lanes(&self, stream: i64, after: Option<&LaneKey>, limit: i64) -> Stored<Vec<LaneKey>> {
-        let after = after.cloned();
-        self.read(move |db, _| waiting_lanes(db, stream, after, limit).map_err(fault)).await
+    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart> {
+        let lane = lane.clone();
+        self.read(move |db, _| Reading::of(db, of).part(lane, after).map_err(fault)).await
     }
 
-    async fn waiting_of_lane(
-        &self,
-        webhook_row: i64,
-        stream: i64,
-        lane: &LaneKey,
-        after: i64,
-        limit: i64,
-    ) -> Stored<Vec<Owed>> {
-        let lane = lane.clone();
+    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>> {
         self.read(move |db, _| {
-            let mut query = db
-                .prepare_cached(concat!(
-                    "SELECT ",
-                    owed_columns!(),
-                    " FROM waiting w JOIN event e ON e.row = w.event
-                     WHERE w.stream = ?1 AND w.lane = ?2 AND w.sequence > ?3 AND w.is_aside = 0
-                     ORDER BY w.sequence LIMIT ?4"
-                ))
-                .map_err(fault)?;
-            let rows =
-                query.query_map((stream, lane.as_str(), after, limit), |row| owed_from(row, webhook_row));
-            rows.and_then(Iterator::collect).map_err(fault)
+            let mut reading = Reading::of(db, of);
+            lanes
+                .into_iter()
+                .map(|lane| reading.part(lane, 0))
+                .collect::<rusqlite::Result<_>>()
+                .map_err(fault)
         })
         .await
     }
 
-    async fn due(&self, webhook_row: i64, stream: i64, until: Time, limit: i64) -> Stored<Due> {
-        self.read(move |db, _| due(db, webhook_row, stream, until, limit).map_err(fault)).await
+    async fn waiting_lanes(
+        &self,
+        of: LineOf,
+        kind: LaneKind,
+        after: Option<&LaneKey>,
+        limit: usize,
+    ) -> Stored<Vec<LanePart>> {
+        let after = after.cloned();
+        self.read(move |db, _| Reading::of(db, of).lanes(kind, after, limit).map_err(fault)).await
+    }
+
+    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides> {
+        self.read(move |db, _| asides(db, of, until, limit).map_err(fault)).await
+    }
+
+    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
+        self.write(move |w| {
+            let mut update =
+                w.db.prepare_cached("UPDATE waiting SET is_aside = 1 WHERE stream = ?1 AND sequence = ?2")
+                    .map_err(fault)?;
+            for sequence in sequences {
+                update.execute((stream, sequence)).map_err(fault)?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
@@ -93,51 +106,89 @@ impl DeliveryStore for Sqlite {
     }
 }
 
-/// One seek per lane, since a lane may hold any number of deliveries.
-fn waiting_lanes(
-    db: &Connection,
-    stream: i64,
-    after: Option<LaneKey>,
-    limit: i64,
-) -> rusqlite::Result<Vec<LaneKey>> {
-    let mut query = db.prepare_cached(
-        "SELECT lane FROM waiting WHERE stream = ?1 AND lane > ?2 AND is_aside = 0 ORDER BY lane LIMIT 1",
-    )?;
-    let mut lanes = Vec::new();
-    // A lane's name is never empty, so all come after the empty one.
-    let mut last = after.unwrap_or_else(|| LaneKey::trusted(""));
-    for _ in 0..limit {
-        let next =
-            query.query_row((stream, last.as_str()), |row| Ok(LaneKey::trusted(row.get_ref(0)?.as_str()?)));
-        let Some(lane) = next.optional()? else { break };
-        lanes.push(lane.clone());
-        last = lane;
-    }
-    Ok(lanes)
+/// One read of what waits in lanes. Long messages make it shorter, and each lane has its first all the same.
+struct Reading<'a> {
+    db: &'a Connection,
+    of: LineOf,
+    bytes: usize,
 }
 
-fn due(db: &Connection, webhook_row: i64, stream: i64, until: Time, limit: i64) -> rusqlite::Result<Due> {
+impl<'a> Reading<'a> {
+    fn of(db: &'a Connection, of: LineOf) -> Self {
+        Self { db, of, bytes: 0 }
+    }
+
+    /// One seek per lane, since a lane may hold any number of deliveries.
+    fn lanes(
+        &mut self,
+        kind: LaneKind,
+        after: Option<LaneKey>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<LanePart>> {
+        let (first, end) = kind.bounds();
+        let mut query = self.db.prepare_cached(
+            "SELECT lane FROM waiting WHERE stream = ?1 AND lane > ?2 AND lane < ?3 AND is_aside = 0
+             ORDER BY lane LIMIT 1",
+        )?;
+        let mut last = after.unwrap_or(first);
+        let mut parts = Vec::new();
+        while parts.len() < limit {
+            let next = query
+                .query_row((self.of.stream, last.as_str(), end.as_str()), |row| {
+                    Ok(LaneKey::trusted(row.get_ref(0)?.as_str()?))
+                })
+                .optional()?;
+            let Some(lane) = next else { break };
+            last = lane.clone();
+            parts.push(self.part(lane, 0)?);
+        }
+        Ok(parts)
+    }
+
+    fn part(&mut self, lane: LaneKey, after: i64) -> rusqlite::Result<LanePart> {
+        let mut query = self.db.prepare_cached(concat!(
+            "SELECT ",
+            owed_columns!(),
+            " FROM waiting w JOIN event e ON e.row = w.event
+             WHERE w.stream = ?1 AND w.lane = ?2 AND w.sequence > ?3 AND w.is_aside = 0 ORDER BY w.sequence"
+        ))?;
+        let mut rows = query.query((self.of.stream, lane.as_str(), after))?;
+        let mut owed = Vec::new();
+        let mut has_more = false;
+        while let Some(row) = rows.next()? {
+            if owed.len() >= LANE_LENGTH_MAX || (self.bytes > READ_BYTES_MAX && !owed.is_empty()) {
+                has_more = true;
+                break;
+            }
+            let next = owed_from(row, self.of.webhook_row)?;
+            self.bytes += next.body.len();
+            owed.push(next);
+        }
+        Ok(LanePart { lane, owed, has_more })
+    }
+}
+
+fn asides(db: &Connection, of: LineOf, until: Time, limit: usize) -> rusqlite::Result<Asides> {
     let mut query = db.prepare_cached(concat!(
         "SELECT ",
         owed_columns!(),
         " FROM waiting w JOIN event e ON e.row = w.event
-         WHERE w.stream = ?1 AND w.due > 0 AND w.due <= ?2 ORDER BY w.due, w.sequence LIMIT ?3"
+         WHERE w.stream = ?1 AND w.is_aside = 1 ORDER BY w.due, w.sequence"
     ))?;
-    let mut rows = query.query((stream, until.ms, limit))?;
-    let mut due = Due::default();
+    let mut rows = query.query([of.stream])?;
+    let mut asides = Asides::default();
+    let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        let owed = owed_from(row, webhook_row)?;
-        if owed.is_aside {
-            due.aside.push(owed);
-        } else if !due.lanes.contains(&owed.lane) {
-            due.lanes.push(owed.lane);
+        let owed = owed_from(row, of.webhook_row)?;
+        let is_due = owed.due.is_none_or(|due| due <= until);
+        if !is_due || asides.owed.len() >= limit || bytes > READ_BYTES_MAX {
+            asides.next = Some(owed);
+            break;
         }
+        bytes += owed.body.len();
+        asides.owed.push(owed);
     }
-    let next: Option<i64> = db
-        .prepare_cached("SELECT min(due) FROM waiting WHERE stream = ?1 AND due > 0 AND due > ?2")?
-        .query_row((stream, until.ms), |row| row.get(0))?;
-    due.next = next.map(Time::from_ms);
-    Ok(due)
+    Ok(asides)
 }
 
 fn owed_from(row: &Row<'_>, webhook_row: i64) -> rusqlite::Result<Owed> {

@@ -1,5 +1,7 @@
 //! Groups and their members. Each change of membership leaves an action message in the conversation.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chathook_domain::app::App;
 use chathook_domain::group::{About, Group, GroupKind, Member, Scope};
@@ -11,6 +13,8 @@ use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, St
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
+use super::cache::{Cache, Cached, Caches, GroupName, MemberName};
+use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, apps, fault, messages, users};
 use crate::vault::Vault;
 
@@ -27,6 +31,39 @@ pub(crate) fn find(db: &Connection, vault: &Vault, app: &AppId, guid: &Guid) -> 
         .map_err(fault)?
         .map(|columns| columns.into_group(vault, app))
         .transpose()
+}
+
+impl Cached for Group {
+    type Name = GroupName;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.groups
+    }
+
+    fn places((app, guid): &GroupName, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::Group, &[app.as_str().as_bytes(), guid.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, vault: &Vault, (app, guid): &GroupName) -> Stored<Option<Self>> {
+        find(db, vault, app, guid)
+    }
+}
+
+impl Cached for Member {
+    type Name = MemberName;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.members
+    }
+
+    fn places((app, guid, uid): &MemberName, _: Option<&Self>) -> Vec<Place> {
+        let name = [app.as_str().as_bytes(), guid.as_str().as_bytes(), uid.as_str().as_bytes()];
+        vec![Place::of(Noun::Member, &name)]
+    }
+
+    fn read(db: &Connection, _: &Vault, (app, guid, uid): &MemberName) -> Stored<Option<Self>> {
+        member(db, app, guid, uid)
+    }
 }
 
 pub(crate) fn member_uids(db: &Connection, app: &AppId, guid: &Guid) -> Stored<Vec<Uid>> {
@@ -416,8 +453,7 @@ impl GroupStore for Sqlite {
     }
 
     async fn group(&self, app: &AppId, guid: &Guid) -> Stored<Option<Group>> {
-        let (app, guid) = (app.clone(), guid.clone());
-        self.read(move |db, vault| find(db, vault, &app, &guid)).await
+        Ok(self.look_up::<Group>((app.clone(), guid.clone())).await?.map(Arc::unwrap_or_clone))
     }
 
     async fn groups(
@@ -449,8 +485,8 @@ impl GroupStore for Sqlite {
     }
 
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {
-        let (app, guid, uid) = (app.clone(), guid.clone(), uid.clone());
-        self.read(move |db, _| member(db, &app, &guid, &uid)).await
+        let name = (app.clone(), guid.clone(), uid.clone());
+        Ok(self.look_up::<Member>(name).await?.map(Arc::unwrap_or_clone))
     }
 
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>> {
@@ -467,7 +503,7 @@ impl GroupStore for Sqlite {
     ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>> {
         let (app, guid) = (app.clone(), guid.clone());
         self.write(move |w| {
-            let app = apps::present(w.db, &app)?;
+            let app = apps::present(w, &app)?;
             add(w, &app, &guid, members, &by)
         })
         .await
@@ -483,7 +519,7 @@ impl GroupStore for Sqlite {
     ) -> Stored<Committed> {
         let (app, guid, uid) = (app.clone(), guid.clone(), uid.clone());
         self.write(move |w| {
-            let app = apps::present(w.db, &app)?;
+            let app = apps::present(w, &app)?;
             remove(w, &app, &guid, &uid, &by, at)
         })
         .await

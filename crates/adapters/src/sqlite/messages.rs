@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 use chathook_domain::app::App;
 use chathook_domain::event::{Event, Origin};
+use chathook_domain::group::{Group, Member};
 use chathook_domain::ids::{AppId, Guid, Key, MessageId, Time, Uid};
 use chathook_domain::message::{Accepted, Category, Change, ChangeKind, Message, Receiver};
 use chathook_domain::receipt::Mark;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
+use chathook_domain::user::User;
 use chathook_engine::ports::store::{
     Asked, Committed, Marked, MessageFilter, MessageStore, READ_BYTES_MAX, RecordedPart, StoreError, Stored,
 };
@@ -16,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
 use super::record::{Counter, conversations_of_user};
-use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record, users};
+use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record};
 
 /// How long a `muid` stands for one message (design 4).
 const MUID_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -32,7 +34,7 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write(move |w| commit(w, &apps::present(w.db, &app)?, &accepted, origin)).await
+        self.write(move |w| commit(w, &*apps::present(w, &app)?, &accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -57,7 +59,7 @@ impl MessageStore for Sqlite {
     ) -> Stored<Committed> {
         let app = app.id.clone();
         // Sockets know the settings of their log-in; what counts is the settings of now.
-        self.write(move |w| change_message(w, &apps::present(w.db, &app)?, id, &change, origin)).await
+        self.write(move |w| change_message(w, &*apps::present(w, &app)?, id, &change, origin)).await
     }
 
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>> {
@@ -138,7 +140,7 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -
         let cursor = record::last_cursor(w.db, &app.id)?;
         return Ok(Committed { message, members, cursor, is_repeat: true });
     }
-    check_may_post(w.db, &app.id, sender, &accepted.draft.receiver)?;
+    check_may_post(w, &app.id, sender, &accepted.draft.receiver)?;
     let message = accepted.numbered(MessageId(record::next_number(w.db, &app.id, Counter::Message)?));
     let event = after_message(accepted.event_id.clone(), &message, origin, app);
     store(w, app, message, "message", Some(event))
@@ -193,25 +195,27 @@ fn store(
 }
 
 /// The right to post, as it is at the moment of the commit.
-fn check_may_post(db: &Connection, app: &AppId, sender: &Uid, receiver: &Receiver) -> Stored<()> {
+fn check_may_post(w: &Writing<'_>, app: &AppId, sender: &Uid, receiver: &Receiver) -> Stored<()> {
     if !sender.is_system() {
-        check_active(db, app, sender)?;
+        check_active(w, app, sender)?;
     }
     match receiver {
         Receiver::User(uid) if uid.is_system() => Ok(()),
-        Receiver::User(uid) => check_active(db, app, uid),
-        Receiver::Group(guid) if sender.is_system() => check_group_exists(db, app, guid),
-        Receiver::Group(guid) if groups::is_member(db, app, guid, sender)? => Ok(()),
+        Receiver::User(uid) => check_active(w, app, uid),
+        Receiver::Group(guid) if sender.is_system() => check_group_exists(w, app, guid),
         Receiver::Group(guid) => {
-            check_group_exists(db, app, guid)?;
+            if w.look_up::<Member>(&(app.clone(), guid.clone(), sender.clone()))?.is_some() {
+                return Ok(());
+            }
+            check_group_exists(w, app, guid)?;
             let sentence = format!("The user '{sender}' has not joined the group '{guid}'.");
             Err(Refusal::new(Code::GroupNotJoined, sentence).into())
         }
     }
 }
 
-fn check_active(db: &Connection, app: &AppId, uid: &Uid) -> Stored<()> {
-    let complaint = match users::find(db, app, uid)? {
+fn check_active(w: &Writing<'_>, app: &AppId, uid: &Uid) -> Stored<()> {
+    let complaint = match w.look_up::<User>(&(app.clone(), uid.clone()))? {
         Some(user) if user.deactivated_at.is_none() => return Ok(()),
         Some(_) => "is deactivated",
         None => "does not exist",
@@ -219,11 +223,8 @@ fn check_active(db: &Connection, app: &AppId, uid: &Uid) -> Stored<()> {
     Err(Refusal::new(Code::UidNotFound, format!("The user '{uid}' {complaint}.")).into())
 }
 
-fn check_group_exists(db: &Connection, app: &AppId, guid: &Guid) -> Stored<()> {
-    let exists = db
-        .prepare_cached("SELECT 1 FROM grp WHERE app = ?1 AND guid = ?2")
-        .and_then(|mut query| query.exists((app.as_str(), guid.as_str())));
-    if exists.map_err(fault)? {
+fn check_group_exists(w: &Writing<'_>, app: &AppId, guid: &Guid) -> Stored<()> {
+    if w.look_up::<Group>(&(app.clone(), guid.clone()))?.is_some() {
         return Ok(());
     }
     Err(Refusal::new(Code::GuidNotFound, format!("The group '{guid}' does not exist.")).into())

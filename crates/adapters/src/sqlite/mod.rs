@@ -3,6 +3,8 @@
 //! One file per noun; this one opens the database and hands out work to the writer and the readers.
 
 mod apps;
+mod cache;
+mod changes;
 mod connections;
 mod deliveries;
 mod events;
@@ -36,6 +38,8 @@ use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
+use self::cache::Caches;
+use self::changes::Changes;
 use self::writer::Writer;
 use crate::vault::{self, Vault};
 
@@ -55,6 +59,7 @@ const READ_STEPS: i32 = 1_000;
 pub struct Sqlite {
     writer: Writer,
     readers: Arc<Readers>,
+    caches: Arc<Caches>,
     vault: Arc<Vault>,
     /// Held as long as the store is open.
     _lock: File,
@@ -107,6 +112,7 @@ impl From<rusqlite::Error> for OpenError {
 pub(crate) struct Writing<'a> {
     pub db: &'a Connection,
     pub vault: &'a Vault,
+    caches: &'a Caches,
     /// Offered after the commit, in this order.
     pub owed: Vec<Owed>,
     /// Rows of webhooks that the job switched off, told of after the commit.
@@ -122,11 +128,12 @@ impl Sqlite {
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
         vault::check(&db, &vault).map_err(OpenError::Key)?;
+        let caches = Arc::new(Caches::new(Changes::of(&db)?));
         let checkpoints = open_writing(&path)?;
-        let writer = Writer::start(db, checkpoints, Arc::clone(&vault), offers)
+        let writer = Writer::start(db, checkpoints, Arc::clone(&vault), Arc::clone(&caches), offers)
             .map_err(|error| OpenError::File(path.clone(), error))?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Self { writer, readers, vault, _lock: lock })
+        Ok(Self { writer, readers, caches, vault, _lock: lock })
     }
 
     /// Runs a job in a transaction that it shares with whatever else waits. Answers when it is on disk.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chathook_domain::delivery::{Owed, Status};
 use chathook_domain::history::owed_pairs;
-use chathook_domain::ids::{AppId, EventId, Key, LaneKey, Time, WebhookId};
+use chathook_domain::ids::{AppId, EventId, Key, LaneKey, LaneKind, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::replay::{Candidate, Job, JobStatus, Wanted};
 use chathook_engine::ports::history::Step;
@@ -314,19 +314,13 @@ fn first_row_since(db: &Connection, at: Time, newest: i64) -> rusqlite::Result<i
 
 /// Replayed deliveries that wait: in their lanes, and aside.
 fn waiting(db: &Connection, stream: i64) -> rusqlite::Result<i64> {
-    let first = LaneKey::replay(&Key::trusted(""));
-    // The first name that does not begin so.
-    let mut beyond = first.as_str().as_bytes().to_vec();
-    if let Some(last) = beyond.last_mut() {
-        *last += 1;
-    }
-    let beyond = String::from_utf8_lossy(&beyond).into_owned();
+    let (first, end) = LaneKind::Replay.bounds();
     let in_lanes: i64 = db
         .prepare_cached(
             "SELECT count(*) FROM (SELECT 1 FROM waiting
              WHERE stream = ?1 AND lane >= ?2 AND lane < ?3 AND is_aside = 0 LIMIT ?4)",
         )?
-        .query_row((stream, first.as_str(), beyond, WAITING_MAX + 1), |row| row.get(0))?;
+        .query_row((stream, first.as_str(), end.as_str(), WAITING_MAX + 1), |row| row.get(0))?;
     let aside: i64 = db
         .prepare_cached(
             "SELECT count(replay) FROM (SELECT replay FROM waiting WHERE stream = ?1 AND is_aside = 1 LIMIT ?2)",

@@ -1,15 +1,21 @@
 //! Users and their auth tokens.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chathook_domain::app::App;
 use chathook_domain::ids::{AppId, Time, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::{AuthToken, Profile, User};
-use chathook_engine::ports::store::{Page, PageRequest, StoreError, Stored, TokenOwner, UserStore};
+use chathook_engine::ports::store::{
+    AppStore as _, Page, PageRequest, StoreError, Stored, TokenOwner, UserStore,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
-use super::{Sqlite, Writing, apps, connections, fault};
+use super::cache::{Cache, Cached, Caches, UserName};
+use super::changes::{Noun, Place};
+use super::{Sqlite, Writing, connections, fault};
 use crate::vault::Vault;
 
 /// Tokens a user keeps (spec 3.4).
@@ -30,6 +36,52 @@ pub(crate) fn find(db: &Connection, app: &AppId, uid: &Uid) -> Stored<Option<Use
         .map_err(fault)?
         .map(|columns| columns.into_user(db, app))
         .transpose()
+}
+
+impl Cached for User {
+    type Name = UserName;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.users
+    }
+
+    fn places((app, uid): &UserName, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::User, &[app.as_str().as_bytes(), uid.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, _: &Vault, (app, uid): &UserName) -> Stored<Option<Self>> {
+        find(db, app, uid)
+    }
+}
+
+/// Whose token it is, deactivated or not.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OwnedToken {
+    app: AppId,
+    uid: Uid,
+}
+
+impl Cached for OwnedToken {
+    /// The token's hash.
+    type Name = Vec<u8>;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.auth_tokens
+    }
+
+    fn places(hash: &Vec<u8>, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::AuthToken, &[hash])]
+    }
+
+    fn read(db: &Connection, _: &Vault, hash: &Vec<u8>) -> Stored<Option<Self>> {
+        let from = |row: &Row<'_>| {
+            let app = AppId::trusted(row.get_ref(0)?.as_str()?);
+            Ok(Self { app, uid: Uid::trusted(row.get_ref(1)?.as_str()?) })
+        };
+        db.prepare_cached("SELECT app, uid FROM auth_token WHERE hash = ?1")
+            .and_then(|mut query| query.query_row([hash], from).optional())
+            .map_err(fault)
+    }
 }
 
 pub(crate) fn not_found(uid: &Uid) -> Refusal {
@@ -233,17 +285,6 @@ fn tokens_of(db: &Connection, vault: &Vault, app: &AppId, uid: &Uid) -> Stored<V
         .collect()
 }
 
-/// Whose token it is. A deactivated user's tokens speak for nobody.
-fn owner(db: &Connection, token_hash: Vec<u8>) -> Stored<Option<(AppId, TokenOwner)>> {
-    let found: Option<(String, String)> = db
-        .prepare_cached(
-            "SELECT app, uid FROM auth_token JOIN user USING (app, uid) WHERE hash = ?1 AND deactivated_at IS NULL",
-        )
-        .and_then(|mut query| query.query_row([&token_hash], |row| Ok((row.get(0)?, row.get(1)?))).optional())
-        .map_err(fault)?;
-    Ok(found.map(|(app, uid)| (AppId::trusted(&app), TokenOwner { uid: Uid::trusted(&uid), token_hash })))
-}
-
 fn delete(db: &Connection, app: &AppId, uid: &Uid) -> Stored<()> {
     for table in ["auth_token", "member"] {
         db.execute(&format!("DELETE FROM {table} WHERE app = ?1 AND uid = ?2"), [app.as_str(), uid.as_str()])
@@ -262,8 +303,7 @@ impl UserStore for Sqlite {
     }
 
     async fn user(&self, app: &AppId, uid: &Uid) -> Stored<Option<User>> {
-        let (app, uid) = (app.clone(), uid.clone());
-        self.read(move |db, _| find(db, &app, &uid)).await
+        Ok(self.look_up::<User>((app.clone(), uid.clone())).await?.map(Arc::unwrap_or_clone))
     }
 
     async fn users(&self, app: &AppId, search: Option<&str>, page: PageRequest) -> Stored<Page<User>> {
@@ -318,20 +358,24 @@ impl UserStore for Sqlite {
     }
 
     async fn token_owner(&self, app: &AppId, token: &str) -> Stored<Option<TokenOwner>> {
-        let (app, token) = (app.clone(), token.to_owned());
-        self.read(move |db, vault| {
-            let found = owner(db, vault.hash("auth_token", &token))?;
-            Ok(found.filter(|(of, _)| *of == app).map(|(_, owner)| owner))
-        })
-        .await
+        let found = self.owner(token).await?;
+        Ok(found.filter(|(of, _)| of == app).map(|(_, owner)| owner))
     }
 
     async fn app_of_token(&self, token: &str) -> Stored<Option<(App, TokenOwner)>> {
-        let token = token.to_owned();
-        self.read(move |db, vault| {
-            let Some((app, owner)) = owner(db, vault.hash("auth_token", &token))? else { return Ok(None) };
-            Ok(apps::load(db, &app)?.map(|app| (app, owner)))
-        })
-        .await
+        let Some((app, owner)) = self.owner(token).await? else { return Ok(None) };
+        Ok(self.app(&app).await?.map(|app| (app, owner)))
+    }
+}
+
+impl Sqlite {
+    /// Whom a token speaks for. A deactivated user's tokens speak for nobody.
+    async fn owner(&self, token: &str) -> Stored<Option<(AppId, TokenOwner)>> {
+        let token_hash = self.vault.hash("auth_token", token);
+        let Some(owned) = self.look_up::<OwnedToken>(token_hash.clone()).await? else { return Ok(None) };
+        let OwnedToken { app, uid } = &*owned;
+        let user = self.look_up::<User>((app.clone(), uid.clone())).await?;
+        let is_active = user.is_some_and(|user| user.deactivated_at.is_none());
+        Ok(is_active.then(|| (app.clone(), TokenOwner { uid: uid.clone(), token_hash })))
     }
 }

@@ -11,6 +11,8 @@ use chathook_domain::webhook::{
 use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::cache::{Cache, Cached, Caches};
+use super::changes::{Noun, Place};
 use super::{Sqlite, Writing, fault, replays};
 use crate::vault::Vault;
 
@@ -35,8 +37,27 @@ pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<
     Ok(Some(Target { app, webhook, stream, settled, failing_since: failing_since.map(Time::from_ms) }))
 }
 
-/// The app's webhooks, in the order in which they were created.
-pub(crate) fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
+/// All webhooks of an app, in the order in which they were created.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Webhooks(Vec<Webhook>);
+
+impl Cached for Webhooks {
+    type Name = AppId;
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.webhooks
+    }
+
+    fn places(app: &AppId, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::Webhooks, &[app.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Option<Self>> {
+        of_app(db, vault, app).map(|webhooks| Some(Self(webhooks)))
+    }
+}
+
+fn of_app(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<Webhook>> {
     let rows: Vec<WebhookColumns> = db
         .prepare_cached(&format!("{SELECT} WHERE app = ?1 ORDER BY row"))
         .and_then(|mut query| query.query_map([app.as_str()], columns)?.collect())
@@ -292,8 +313,8 @@ impl WebhookStore for Sqlite {
     }
 
     async fn webhooks(&self, app: &AppId) -> Stored<Vec<Webhook>> {
-        let app = app.clone();
-        self.read(move |db, vault| of_app(db, vault, &app)).await
+        let webhooks = self.look_up::<Webhooks>(app.clone()).await?;
+        Ok(webhooks.map_or_else(Vec::new, |found| found.0.clone()))
     }
 
     async fn webhook(&self, app: &AppId, id: &WebhookId) -> Stored<Option<Webhook>> {

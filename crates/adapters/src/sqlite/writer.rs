@@ -13,6 +13,7 @@ use chathook_engine::ports::store::{Offers, StoreError, Stored};
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cache::Caches;
 use super::{Writing, fault};
 use crate::vault::Vault;
 
@@ -42,6 +43,7 @@ impl Writer {
         db: Connection,
         checkpoints: Connection,
         vault: Arc<Vault>,
+        caches: Arc<Caches>,
         offers: Arc<dyn Offers>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
@@ -50,7 +52,7 @@ impl Writer {
         let beside = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || make_checkpoints(&checkpoints, &is_due))?;
-        let work = Work { db, vault, offers, health: Arc::clone(&health), due, changes_seen: 0 };
+        let work = Work { db, vault, caches, offers, health: Arc::clone(&health), due, changes_seen: 0 };
         let writing =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
         // Joined in this order: the checkpoint thread ends when the writer has.
@@ -160,6 +162,7 @@ struct News {
 struct Work {
     db: Connection,
     vault: Arc<Vault>,
+    caches: Arc<Caches>,
     offers: Arc<dyn Offers>,
     health: Arc<Health>,
     due: std_mpsc::SyncSender<()>,
@@ -180,7 +183,10 @@ impl Work {
     }
 
     fn do_batch(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        match self.commit(&mut batch) {
+        let committed = self.commit(&mut batch);
+        // Before anybody is answered. What was rolled back counts as changed, too, which costs a read.
+        self.caches.changes.publish();
+        match committed {
             Ok(news) => {
                 self.health.last_write_failed.store(false, Ordering::Release);
                 self.tell(news);
@@ -234,7 +240,13 @@ impl Work {
     /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
     fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
         self.db.execute_batch("SAVEPOINT job")?;
-        let mut writing = Writing { db: &self.db, vault: &self.vault, owed: Vec::new(), changed: Vec::new() };
+        let mut writing = Writing {
+            db: &self.db,
+            vault: &self.vault,
+            caches: &self.caches,
+            owed: Vec::new(),
+            changed: Vec::new(),
+        };
         let is_kept = job.run(&mut writing);
         let news = News { owed: writing.owed, changed: writing.changed };
         if self.db.is_autocommit() {

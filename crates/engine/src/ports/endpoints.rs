@@ -1,19 +1,54 @@
 //! The port through which every HTTP request to a customer's endpoint goes.
 
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::webhook::EndpointUrl;
 
+/// Where requests go: a URL taken apart once for each configuration of a webhook, and shared by all
+/// of its requests, which are many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    url: EndpointUrl,
+    authority: Bytes,
+    request_target: Bytes,
+}
+
+impl Destination {
+    #[must_use]
+    pub fn of(url: EndpointUrl) -> Arc<Self> {
+        let (authority, request_target) = (url.authority().into(), url.request_target().into());
+        Arc::new(Self { url, authority, request_target })
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
+
+    /// The `Host` header: host, and port where it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> &Bytes {
+        &self.authority
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn request_target(&self) -> &Bytes {
+        &self.request_target
+    }
+}
+
 /// One POST to one endpoint.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Post {
-    pub url: EndpointUrl,
-    /// Names in lower case; values already checked to be printable ASCII.
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Arc<str>,
+    pub to: Arc<Destination>,
+    pub headers: Headers,
+    pub body: Bytes,
     /// From the first look-up to the open TCP connection.
     pub connect_timeout: Duration,
     /// One clock over everything, the answer's body included.
@@ -22,6 +57,48 @@ pub struct Post {
     pub answer_bytes_max: usize,
     /// How many kept-open connections this endpoint may hold.
     pub idle_connections_max: usize,
+}
+
+impl fmt::Debug for Post {
+    /// Neither headers nor body: they hold secrets, and what people wrote.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Post").field("url", &self.to.url.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// The headers of one request; values are checked by their maker to be printable ASCII. What is
+/// written for this request stands in one piece of memory, and each value is a part of it.
+#[derive(Clone, Default)]
+pub struct Headers {
+    lines: Vec<(&'static str, Bytes)>,
+    room: BytesMut,
+}
+
+impl Headers {
+    /// Room for a delivery's headers; more is made where it does not suffice.
+    const LINES: usize = 12;
+    const BYTES: usize = 512;
+
+    #[must_use]
+    pub fn new() -> Self {
+        Self { lines: Vec::with_capacity(Self::LINES), room: BytesMut::with_capacity(Self::BYTES) }
+    }
+
+    /// Adds a value of this request. The name is in lower case.
+    pub fn write(&mut self, name: &'static str, value: impl fmt::Display) {
+        write!(self.room, "{value}").expect("writing to memory does not fail");
+        self.lines.push((name, self.room.split().freeze()));
+    }
+
+    /// Adds a value that many requests share. The name is in lower case.
+    pub fn share(&mut self, name: &'static str, value: Bytes) {
+        self.lines.push((name, value));
+    }
+
+    #[must_use]
+    pub fn lines(&self) -> &[(&'static str, Bytes)] {
+        &self.lines
+    }
 }
 
 /// Where the time of one request went, in microseconds; absent where the phase was not reached
@@ -40,8 +117,8 @@ pub struct Phases {
 pub struct Exchange {
     pub outcome: Outcome,
     pub phases: Phases,
-    /// The address that was checked and connected to.
-    pub address: Option<String>,
+    /// The address that was checked and connected to; written out once for each connection.
+    pub address: Option<Arc<str>>,
 }
 
 /// Sends POSTs to endpoints. Judges the address at each connection, never follows a redirect,

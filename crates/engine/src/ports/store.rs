@@ -11,8 +11,9 @@ use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, Group, Member, Scope};
 use chathook_domain::ids::{
-    AppId, EventId, Guid, Key, LaneKey, MessageId, SessionId, StartId, Time, Uid, WebhookId,
+    AppId, EventId, Guid, Key, LaneKey, LaneKind, MessageId, SessionId, StartId, Time, Uid, WebhookId,
 };
+use chathook_domain::lane::LanePart;
 use chathook_domain::message::{Accepted, Change, Message, Receiver};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::receipt::{Mark, Receipt};
@@ -126,20 +127,25 @@ pub struct Settled {
     pub attempt: u32,
     pub outcome: Outcome,
     pub phases: Phases,
-    pub address: Option<String>,
+    pub address: Option<Arc<str>>,
     pub settlement: Settlement,
     pub started_at: Time,
 }
 
-/// What has become due among deliveries that have failed before.
+/// Where a webhook's deliveries are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineOf {
+    pub webhook_row: i64,
+    pub stream: i64,
+}
+
+/// Deliveries that have left their lanes and are due.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Due {
-    /// Lanes whose head is due, the first to be due first.
-    pub lanes: Vec<LaneKey>,
-    /// Deliveries that have left their lanes, likewise.
-    pub aside: Vec<Owed>,
-    /// The first due time after those asked for.
-    pub next: Option<Time>,
+pub struct Asides {
+    /// The first to be due first.
+    pub owed: Vec<Owed>,
+    /// The one that is due next after them.
+    pub next: Option<Owed>,
 }
 
 /// Why a webhook is switched off, other than by a person.
@@ -415,19 +421,24 @@ pub trait DeliveryStore: Send + Sync {
     /// The rows of all webhooks of the server.
     async fn webhook_rows(&self) -> Stored<Vec<i64>>;
     async fn target(&self, webhook_row: i64) -> Stored<Option<Target>>;
-    /// Lanes in which something waits, in the order of their names, after one; not what has left them.
-    async fn waiting_lanes(&self, stream: i64, after: Option<&LaneKey>, limit: i64) -> Stored<Vec<LaneKey>>;
-    /// What waits in a lane after a sequence; not what has left it.
-    async fn waiting_of_lane(
+    /// What waits in a lane after a sequence, at most `LANE_LENGTH_MAX` deliveries and about
+    /// `READ_BYTES_MAX` bytes; not what has left the lane. So for the other two.
+    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart>;
+    /// The same for each of these lanes from its first on.
+    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>>;
+    /// The same for the lanes of a kind in which something waits, in the order of their names, after one;
+    /// fewer than the limit only where there are no more.
+    async fn waiting_lanes(
         &self,
-        webhook_row: i64,
-        stream: i64,
-        lane: &LaneKey,
-        after: i64,
-        limit: i64,
-    ) -> Stored<Vec<Owed>>;
-    /// At most `limit` deliveries that have failed before and are due by then, the first to be due first.
-    async fn due(&self, webhook_row: i64, stream: i64, until: Time, limit: i64) -> Stored<Due>;
+        of: LineOf,
+        kind: LaneKind,
+        after: Option<&LaneKey>,
+        limit: usize,
+    ) -> Stored<Vec<LanePart>>;
+    /// At most `limit` deliveries that have left their lanes and are due by then.
+    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides>;
+    /// These have left their lanes while they waited.
+    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()>;
     /// Writes attempts and what follows from them, in one transaction. Refused (`StartSuperseded`) where
     /// `start` is not the newest. What no longer waits stays as it is. Answers with the settled number
     /// of each webhook row among them.

@@ -38,7 +38,7 @@ struct Identity {
 
 /// The app of an answer, for those who decide which pages may read it.
 #[derive(Debug, Clone)]
-pub struct AnsweredFor(pub App);
+pub struct AnsweredFor(pub Arc<App>);
 
 /// A caller with a key of any scope.
 pub struct AnyKey(pub Caller);
@@ -135,7 +135,7 @@ async fn identify_key(api: &Api, headers: &HeaderMap) -> Result<Identity, Refusa
             api.engine.user(&app.id, &uid).await?.uid
         }
     };
-    let caller = Caller { app, uid, origin: Origin::Rest, session: None };
+    let caller = Caller { app: Arc::new(app), uid, origin: Origin::Rest, session: None };
     Ok(Identity { caller, power })
 }
 

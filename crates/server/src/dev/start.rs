@@ -22,11 +22,8 @@ use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::DevFlags;
 use crate::dev::{BasicCredentials, DevState, DevUser, Inbox, only_local, router};
-use crate::serve::until_told_to_stop;
+use crate::serve::{DEV_MANAGEMENT_KEY, DEV_MANAGEMENT_SECRET, until_told_to_stop};
 
-/// Known to everyone, which is why `serve` refuses them.
-pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
-pub const DEV_MANAGEMENT_SECRET: &str = "dev-secret";
 const DEV_APP: &str = "dev";
 const DEV_API_KEY: &str = "de0000000000000000000000000000000000de01";
 const DEV_AUTH_KEY: &str = "de0000000000000000000000000000000000de02";

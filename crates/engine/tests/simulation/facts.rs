@@ -1,0 +1,220 @@
+//! What was committed, what the endpoints saw and said, and what must be true of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use chathook_domain::delivery::{Owed, Status};
+use chathook_domain::ids::{EventId, LaneKey};
+
+use crate::world::Hook;
+
+/// The default patience of a webhook.
+const PATIENCE_MS: i64 = 60_000;
+/// Nothing that a node has heard of takes longer to take effect.
+const SLACK_MS: i64 = 2_000;
+
+#[derive(Default)]
+pub struct Facts {
+    deliveries: BTreeMap<(i64, i64), Fact>,
+    /// Lanes that let one step aside, until so long after one of theirs has succeeded.
+    spent: BTreeMap<(i64, LaneKey), Option<i64>>,
+    digest: DefaultHasher,
+    /// The first thing that was not as it must be. A panic would end a worker, which is made to survive that.
+    wrong: Option<String>,
+    /// Attempts as the store has them: by delivery and number, with the start that made them.
+    attempts: BTreeSet<(i64, i64, u32)>,
+}
+
+struct Fact {
+    event_id: EventId,
+    lane: LaneKey,
+    committed_at: i64,
+    first_seen: Option<i64>,
+    /// Starts that have it in flight at the endpoint.
+    in_flight: BTreeSet<u64>,
+    /// When it first failed, by ticks.
+    failed_at: Option<i64>,
+    /// When, and by which start, the endpoint took it.
+    taken: Option<(i64, u64)>,
+    cancelled_at: Option<i64>,
+}
+
+/// One request, as an endpoint sees it.
+pub struct Sight {
+    pub row: i64,
+    pub sequence: i64,
+    pub event_id: String,
+    pub settled: i64,
+    pub start: u64,
+    pub tick: i64,
+}
+
+impl Facts {
+    pub fn committed(&mut self, owed: &Owed, tick: i64) {
+        let fact = Fact {
+            event_id: owed.event_id.clone(),
+            lane: owed.lane.clone(),
+            committed_at: tick,
+            first_seen: None,
+            in_flight: BTreeSet::new(),
+            failed_at: None,
+            taken: None,
+            cancelled_at: None,
+        };
+        let before = self.deliveries.insert((owed.webhook_row, owed.sequence), fact);
+        self.must(before.is_none(), || format!("the number {} was given twice", owed.sequence));
+    }
+
+    pub fn event_of(&self, row: i64, sequence: i64) -> Option<(EventId, LaneKey)> {
+        self.deliveries.get(&(row, sequence)).map(|fact| (fact.event_id.clone(), fact.lane.clone()))
+    }
+
+    pub fn cancelled(&mut self, row: i64, sequence: i64, tick: i64) {
+        if let Some(fact) = self.deliveries.get_mut(&(row, sequence)) {
+            fact.cancelled_at = Some(tick);
+        }
+    }
+
+    /// An attempt was written to the store.
+    pub fn attempt_written(&mut self, row: i64, sequence: i64, attempt: u32) {
+        let is_new = self.attempts.insert((row, sequence, attempt));
+        self.must(is_new, || format!("attempt {attempt} of delivery {sequence} was written twice"));
+    }
+
+    /// A request has arrived.
+    pub fn saw(&mut self, sight: &Sight, hook: &Hook) {
+        let Sight { row, sequence, start, tick, .. } = *sight;
+        (row, sequence, tick).hash(&mut self.digest);
+        let fact = self.deliveries.get(&(row, sequence)).expect("what is sent was committed");
+        assert_eq!(fact.event_id.as_str(), sight.event_id, "delivery {sequence} carries another's event");
+        if let Some((taken_at, by)) = fact.taken {
+            assert_ne!(
+                by, start,
+                "{sequence} was sent again by the start whose request was taken at {taken_at}"
+            );
+        }
+        if let Some(at) = fact.cancelled_at {
+            assert!(tick - at < SLACK_MS, "{sequence} was sent though it was cancelled at {at}");
+        }
+        assert!(sight.settled <= hook.settled(), "told {} as settled, {} is", sight.settled, hook.settled());
+        self.check_order(sight, hook);
+        let fact = self.deliveries.get_mut(&(row, sequence)).expect("just seen");
+        fact.first_seen.get_or_insert(tick);
+        assert!(fact.in_flight.insert(start), "{sequence} is in flight twice");
+    }
+
+    /// A connection was refused: the endpoint has seen nothing, and the attempt has failed.
+    pub fn refused(&mut self, sight: &Sight, hook: &Hook) {
+        self.check_order(sight, hook);
+        let fact = self.deliveries.get_mut(&(sight.row, sight.sequence)).expect("what is sent was committed");
+        fact.failed_at.get_or_insert(sight.tick);
+    }
+
+    /// An answer has left, or never will.
+    pub fn answered(&mut self, sight: &Sight, is_success: bool, tick: i64) {
+        let key = (sight.row, sight.sequence);
+        let fact = self.deliveries.get_mut(&key).expect("it was seen");
+        fact.in_flight.remove(&sight.start);
+        if is_success {
+            fact.taken = Some((tick, sight.start));
+            let lane = fact.lane.clone();
+            if let Some(renewed) = self.spent.get_mut(&(sight.row, lane)) {
+                renewed.get_or_insert(tick);
+            }
+        } else {
+            fact.failed_at.get_or_insert(tick);
+        }
+    }
+
+    /// A node has died: what it had in flight ends by itself.
+    pub fn died(&mut self, start: u64) {
+        for fact in self.deliveries.values_mut() {
+            fact.in_flight.remove(&start);
+        }
+    }
+
+    /// Whoever is before it in its lane was taken, has ended, or has failed for longer than the lane's patience.
+    fn check_order(&mut self, sight: &Sight, hook: &Hook) {
+        let lane = self.deliveries[&(sight.row, sight.sequence)].lane.clone();
+        let spent_key = (sight.row, lane.clone());
+        let is_spent = match self.spent.get(&spent_key) {
+            None => false,
+            Some(None) => true,
+            Some(Some(renewed)) => sight.tick - renewed < SLACK_MS + PATIENCE_MS,
+        };
+        let mut lets_one_pass = false;
+        let mut wrong = None;
+        let before = self.deliveries.range((sight.row, i64::MIN)..(sight.row, sight.sequence));
+        for ((_, earlier), fact) in before.filter(|(_, fact)| fact.lane == lane) {
+            if fact.taken.is_some() || hook.ended.contains_key(earlier) {
+                continue;
+            }
+            let failing_ms = fact.failed_at.map(|at| sight.tick - at);
+            let is_over = failing_ms.is_some_and(|ms| ms >= PATIENCE_MS);
+            lets_one_pass |= is_over;
+            let may_pass = is_over || (failing_ms.is_some() && is_spent);
+            if !may_pass {
+                wrong = Some(format!(
+                    "{} of lane {} of {} was sent before {earlier}, failing for {failing_ms:?} ms at tick {}",
+                    sight.sequence,
+                    lane.as_str(),
+                    sight.row,
+                    sight.tick
+                ));
+            }
+        }
+        self.must(wrong.is_none(), || wrong.unwrap_or_default());
+        if lets_one_pass {
+            self.spent.insert(spent_key, None);
+        }
+    }
+
+    fn must(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds && self.wrong.is_none() {
+            self.wrong = Some(otherwise());
+        }
+    }
+
+    /// Panics where something was not as it must be.
+    pub fn check(&self) {
+        if let Some(wrong) = &self.wrong {
+            panic!("{wrong}");
+        }
+    }
+
+    /// When all is over.
+    pub fn check_end(&self, hooks: &[Hook]) {
+        for hook in hooks {
+            let row = hook.webhook.row;
+            let stuck: Vec<_> = hook
+                .waiting
+                .values()
+                .map(|o| (o.sequence, o.lane.as_str(), o.attempts, o.steps, o.is_aside, o.due.map(|d| d.ms)))
+                .collect();
+            assert!(stuck.is_empty(), "of webhook {row} these never ended: {stuck:?}");
+            for sequence in 1..=hook.last {
+                let fact = self.deliveries.get(&(row, sequence)).expect("numbers have no gap");
+                match hook.ended.get(&sequence).expect("it has ended") {
+                    Status::Delivered => assert!(fact.taken.is_some(), "{sequence} was never taken"),
+                    Status::Failed => {
+                        assert!(hook.bad.contains_key(&fact.event_id), "{sequence} was given up for nothing");
+                    }
+                    Status::Cancelled => assert!(fact.cancelled_at.is_some(), "nobody cancelled {sequence}"),
+                    Status::Waiting | Status::Expired => panic!("{sequence} has not ended"),
+                }
+            }
+        }
+    }
+
+    /// In a quiet world nobody waits for a neighbour.
+    pub fn check_spared(&self, row: i64, wait_ms_max: i64) {
+        for ((_, sequence), fact) in self.deliveries.range((row, i64::MIN)..(row, i64::MAX)) {
+            let waited_ms = fact.first_seen.map_or(i64::MAX, |at| at - fact.committed_at);
+            assert!(waited_ms <= wait_ms_max, "{sequence} of the healthy webhook waited {waited_ms} ms");
+        }
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.digest.finish()
+    }
+}

@@ -1,0 +1,234 @@
+//! The store as one start sees it: slow, sometimes refusing, and with writes that take effect whether or not the node
+//! that asked for them still lives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chathook_domain::delivery::{Owed, Settlement, Status};
+use chathook_domain::ids::{LaneKey, LaneKind, StartId, Time};
+use chathook_domain::lane::LanePart;
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_engine::ports::store::{
+    Asides, DeliveryStore, LineOf, NoticeKind, Settled, StoreError, Stored, SwitchOff, Target,
+};
+
+use crate::world::{Hook, Plant, State, World};
+
+/// Deliveries of a lane in one answer.
+const LANE_LENGTH_MAX: usize = 3;
+
+pub struct WorldStore {
+    pub world: Arc<World>,
+}
+
+impl WorldStore {
+    async fn read<T>(&self, what: &'static str, read: impl FnOnce(&mut State) -> T + Send) -> Stored<T> {
+        *self.world.state().calls.entry(what).or_default() += 1;
+        self.world.wait_a_little().await;
+        let answer = {
+            let mut state = self.world.state();
+            if state.store_refuses {
+                return Err(StoreError::Unavailable("the story says so".to_owned()));
+            }
+            read(&mut state)
+        };
+        self.world.wait_a_little().await;
+        Ok(answer)
+    }
+
+    /// What is asked for is done, though the one who asked may be dead by then.
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&World, &mut State) -> Stored<T> + Send + 'static,
+    ) -> Stored<T> {
+        let world = self.world.clone();
+        let done = tokio::spawn(async move {
+            world.wait_a_little().await;
+            let answer = {
+                let mut state = world.state();
+                if state.store_refuses {
+                    Err(StoreError::Unavailable("the story says so".to_owned()))
+                } else {
+                    write(&world, &mut state)
+                }
+            };
+            world.wait_a_little().await;
+            answer
+        });
+        done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+impl World {
+    pub async fn wait_a_little(&self) {
+        let ms = {
+            let mut state = self.state();
+            if state.chance.u32(0..50) == 0 { state.chance.u64(50..1_500) } else { state.chance.u64(0..8) }
+        };
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
+#[async_trait]
+impl DeliveryStore for WorldStore {
+    async fn webhook_rows(&self) -> Stored<Vec<i64>> {
+        self.read("webhook_rows", |state| state.hooks.iter().map(|hook| hook.webhook.row).collect()).await
+    }
+
+    async fn target(&self, webhook_row: i64) -> Stored<Option<Target>> {
+        self.read("target", |state| {
+            let hook = state.hook(webhook_row);
+            Some(Target {
+                app: Hook::app(),
+                webhook: hook.webhook.clone(),
+                stream: hook.stream,
+                settled: hook.settled(),
+                failing_since: hook.failing_since,
+            })
+        })
+        .await
+    }
+
+    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart> {
+        let plant = self.world.plant;
+        self.read("waiting_of_lane", |state| part(state.hook(of.webhook_row), lane, after, plant)).await
+    }
+
+    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>> {
+        let plant = self.world.plant;
+        self.read("waiting_of_lanes", |state| {
+            let hook = state.hook(of.webhook_row);
+            lanes.iter().map(|lane| part(hook, lane, 0, plant)).collect()
+        })
+        .await
+    }
+
+    async fn waiting_lanes(
+        &self,
+        of: LineOf,
+        kind: LaneKind,
+        after: Option<&LaneKey>,
+        limit: usize,
+    ) -> Stored<Vec<LanePart>> {
+        let plant = self.world.plant;
+        self.read("waiting_lanes", |state| {
+            let hook = state.hook(of.webhook_row);
+            let (first, end) = kind.bounds();
+            let after = after.unwrap_or(&first);
+            let in_order = |owed: &&Owed| !shows_aside(owed, plant) && owed.lane > *after && owed.lane < end;
+            let mut lanes: Vec<&LaneKey> = hook.waiting.values().filter(in_order).map(|o| &o.lane).collect();
+            lanes.sort();
+            lanes.dedup();
+            if plant == Plant::HeldLaneStarves {
+                let is_held =
+                    |lane: &&LaneKey| hook.waiting.values().any(|o| o.lane == **lane && o.attempts > 0);
+                let count = lanes.iter().position(is_held).map_or(lanes.len(), |at| at + 1);
+                lanes.truncate(count);
+            }
+            lanes.truncate(limit);
+            lanes.into_iter().map(|lane| part(hook, lane, 0, plant)).collect()
+        })
+        .await
+    }
+
+    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides> {
+        let plant = self.world.plant;
+        self.read("asides", |state| {
+            let hook = state.hook(of.webhook_row);
+            let mut aside: Vec<Owed> =
+                hook.waiting.values().filter(|o| shows_aside(o, plant)).cloned().collect();
+            aside.sort_by_key(|owed| (owed.due, owed.sequence));
+            let is_due = |owed: &Owed| owed.due.is_none_or(|due| due <= until);
+            let count = aside.iter().take_while(|owed| is_due(owed)).count().min(limit);
+            let next = aside.get(count).cloned();
+            aside.truncate(count);
+            Asides { owed: aside, next }
+        })
+        .await
+    }
+
+    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
+        self.write(move |_, state| {
+            let hook = state.hooks.iter_mut().find(|hook| hook.stream == stream).expect("a stream of ours");
+            for sequence in sequences {
+                if let Some(owed) = hook.waiting.get_mut(&sequence) {
+                    owed.is_aside = true;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
+        let start = start.clone();
+        self.write(move |world, state| {
+            if start.as_str() != state.start.to_string() && world.plant != Plant::DeadStartSettles {
+                return Err(Refusal::new(Code::Internal, "another start has begun").into());
+            }
+            for one in &settled {
+                let skips = world.plant == Plant::SettlementSkipped && state.chance.u32(0..50) == 0;
+                if !skips {
+                    settle_one(state, one);
+                }
+            }
+            Ok(settled.iter().map(|one| (one.webhook_row, state.hook(one.webhook_row).settled())).collect())
+        })
+        .await
+    }
+
+    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()> {
+        self.write(move |_, state| {
+            state.hook(webhook_row).failing_since = since;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn switch_off(&self, webhook_row: i64, _: SwitchOff, _: Time) -> Stored<()> {
+        self.write(move |_, state| {
+            state.hook(webhook_row).webhook.switched_off = Some("gone".to_owned());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn notify(&self, _: i64, _: NoticeKind, _: String, _: Time) -> Stored<()> {
+        self.write(|_, _| Ok(())).await
+    }
+}
+
+fn shows_aside(owed: &Owed, plant: Plant) -> bool {
+    owed.is_aside || (plant == Plant::LaneDoesNotHold && owed.attempts > 0)
+}
+
+fn part(hook: &Hook, lane: &LaneKey, after: i64, plant: Plant) -> LanePart {
+    let in_lane = |owed: &&Owed| owed.lane == *lane && owed.sequence > after && !shows_aside(owed, plant);
+    let mut owed: Vec<Owed> = hook.waiting.values().filter(in_lane).cloned().collect();
+    let has_more = owed.len() > LANE_LENGTH_MAX;
+    owed.truncate(LANE_LENGTH_MAX);
+    LanePart { lane: lane.clone(), owed, has_more }
+}
+
+fn settle_one(state: &mut State, settled: &Settled) {
+    let hook = state.hook(settled.webhook_row);
+    let sequence = settled.sequence;
+    if let Some(owed) = hook.waiting.get_mut(&sequence) {
+        match settled.settlement {
+            Settlement::Delivered => drop(hook.ended.insert(sequence, Status::Delivered)),
+            Settlement::Failed => drop(hook.ended.insert(sequence, Status::Failed)),
+            Settlement::Waits { due, steps, first_failed_at, is_aside } => {
+                owed.attempts = settled.attempt;
+                owed.steps = steps;
+                owed.due = Some(due);
+                owed.first_failed_at = Some(first_failed_at);
+                owed.is_aside = is_aside;
+            }
+        }
+        if hook.ended.contains_key(&sequence) {
+            hook.waiting.remove(&sequence);
+        }
+    }
+    state.facts.attempt_written(settled.webhook_row, sequence, settled.attempt);
+}
