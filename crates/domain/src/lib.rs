@@ -26,3 +26,7 @@ pub mod circuit;
 pub mod hook_circuit;
 pub mod failing;
 pub mod line;
+pub mod history;
+pub mod replay;
+pub mod sample;
+pub mod stats;

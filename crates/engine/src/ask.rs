@@ -143,7 +143,11 @@ impl Engine {
 }
 
 /// A replacement that is not fit is no answer, and counts as silence.
-fn take_effect(judgement: Judgement, accepted: &mut Accepted, webhook: &Webhook) -> (Judgement, Fate) {
+pub(crate) fn take_effect(
+    judgement: Judgement,
+    accepted: &mut Accepted,
+    webhook: &Webhook,
+) -> (Judgement, Fate) {
     match apply(&mut accepted.draft, &webhook.id, &judgement.verdict) {
         Ok(fate) => (judgement, fate),
         Err(cause) => {

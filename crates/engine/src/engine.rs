@@ -7,7 +7,7 @@ use chathook_domain::app::App;
 use chathook_domain::ids::{AppId, EventId, StartId, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::asked_log::{AskedLog, write_asked};
 use crate::dispatch::Means;
@@ -32,6 +32,8 @@ pub struct Engine {
     pub(crate) hooks: Hooks,
     pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
+    /// Told when a replay begins.
+    pub(crate) replay_nudge: Notify,
 }
 
 /// Says why a literal address may not be called.
@@ -72,6 +74,7 @@ impl Engine {
             hooks: Hooks::default(),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
+            replay_nudge: Notify::new(),
         }
     }
 

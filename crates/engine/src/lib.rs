@@ -22,3 +22,6 @@ pub mod send_message;
 pub mod messages;
 pub mod receipts;
 pub mod connections;
+pub mod history;
+pub mod replay;
+pub mod test_event;

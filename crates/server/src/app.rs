@@ -128,6 +128,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
     tasks.push(tokio::spawn(engine.clone().write_asked(stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
+    tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
 use super::ledger::StreamNumbers;
-use super::{Sqlite, Writing, fault};
+use super::{Sqlite, Writing, fault, replays};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
@@ -320,6 +320,7 @@ fn rotate_secret(
 fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
     let stream = stream_of(w.db, app, id).map_err(fault)?;
+    replays::cancel_all_of(w.db, app, id, at).map_err(fault)?;
     w.db.execute(
         "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at) \
          SELECT stream, sequence, lane, event, ?2, attempts, replay, created_at, ?3 FROM waiting WHERE stream = ?1",

@@ -3,4 +3,6 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoints;
+pub mod stored;
+pub mod history;
 pub mod store;

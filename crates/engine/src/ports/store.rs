@@ -21,27 +21,10 @@ use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
 pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
+use crate::ports::history::{HistoryStore, ReplayStore};
+pub use crate::ports::stored::{StoreError, Stored};
 
 mod deliveries;
-
-/// Why the store did not do as asked.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The disk is full or the database is locked: refused for now, nothing was written.
-    Unavailable(String),
-    /// The request itself cannot be: not found, exists already, no longer allowed.
-    Refused(Refusal),
-    /// Our own mistake.
-    Fault(String),
-}
-
-impl From<Refusal> for StoreError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-pub type Stored<T> = Result<T, StoreError>;
 
 /// Called by the store after each commit, in the order of the commits.
 pub trait Offers: Send + Sync + 'static {
@@ -373,6 +356,8 @@ pub trait Store:
     + ConnectionStore
     + WebhookStore
     + DeliveryStore
+    + HistoryStore
+    + ReplayStore
     + Send
     + Sync
     + 'static
