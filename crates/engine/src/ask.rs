@@ -50,7 +50,7 @@ impl Engine {
         let deadline = self.clock.ticks() + settings.before_message_budget_ms;
         for (index, (webhook, hook)) in asked.iter().zip(&hooks).enumerate() {
             let place = places.next().expect("there is a place for each");
-            let line = Line::begin(self, place, self.line_of(caller, &accepted, webhook));
+            let line = Line::begin(&*self.clock, place, self.line_of(caller, &accepted, webhook));
             let left_ms = (deadline - self.clock.ticks()).max(0);
             let share_ms = left_ms / i64::try_from(asked.len() - index).expect("at most 25 webhooks");
             let judgement = self.ask_one(caller, &accepted, webhook, hook, share_ms).await;
@@ -143,7 +143,11 @@ impl Engine {
 }
 
 /// A replacement that is not fit is no answer, and counts as silence.
-fn take_effect(judgement: Judgement, accepted: &mut Accepted, webhook: &Webhook) -> (Judgement, Fate) {
+pub(crate) fn take_effect(
+    judgement: Judgement,
+    accepted: &mut Accepted,
+    webhook: &Webhook,
+) -> (Judgement, Fate) {
     match apply(&mut accepted.draft, &webhook.id, &judgement.verdict) {
         Ok(fate) => (judgement, fate),
         Err(cause) => {

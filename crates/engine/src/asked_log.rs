@@ -1,19 +1,17 @@
 //! The log of `before_message` calls. Its lines wait in memory and are written many at a time, off the
-//! path of the senders.
-//!
-//! Every call is logged, so a line's place is taken before the call is made. There is none only when
-//! the store has written nothing for thousands of calls: then the message is refused as one that the
-//! store cannot take, which at that time it could not, and nobody waits and nothing piles up.
+//! path of the senders. Every call is logged, so a line's place is taken before the call is made. There is
+//! none only when the store has written nothing for thousands of calls: then the message is refused as one
+//! that the store cannot take, which at that time it could not, and nobody waits and nothing piles up.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use chathook_domain::refusal::Refusal;
 use tokio::sync::mpsc::{self, Permit, PermitIterator};
 use tokio::sync::watch;
 
-use crate::engine::Engine;
-use crate::ports::store::{Asked, StoreError};
+use crate::ports::clock::Clock;
+use crate::ports::store::{Asked, SharedStore, StoreError};
 
 /// Lines in memory at most: a few MiB.
 const LINES_MAX: usize = 16_384;
@@ -57,7 +55,7 @@ impl AskedLog {
 /// was dropped with them, is logged as well.
 pub(crate) struct Line<'a> {
     place: Option<Permit<'a, Asked>>,
-    engine: &'a Engine,
+    clock: &'a dyn Clock,
     began_us: i64,
     asked: Asked,
 }
@@ -68,9 +66,9 @@ const SENDER_GONE: &str = "sender_gone";
 impl<'a> Line<'a> {
     /// Begins the line of a call that begins now. Verdict and silence are those of a sender who hangs up
     /// until [`Self::end`] says otherwise.
-    pub fn begin(engine: &'a Engine, place: Permit<'a, Asked>, asked: Asked) -> Self {
+    pub fn begin(clock: &'a dyn Clock, place: Permit<'a, Asked>, asked: Asked) -> Self {
         let asked = Asked { verdict: "drop", silence: Some(SENDER_GONE.to_owned()), ..asked };
-        Self { place: Some(place), engine, began_us: engine.clock.ticks_us(), asked }
+        Self { place: Some(place), clock, began_us: clock.ticks_us(), asked }
     }
 
     /// The call ended, with this verdict.
@@ -83,24 +81,29 @@ impl<'a> Line<'a> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
-        self.asked.took_us = (self.engine.clock.ticks_us() - self.began_us).max(0).cast_unsigned();
+        self.asked.took_us = (self.clock.ticks_us() - self.began_us).max(0).cast_unsigned();
         place.send(self.asked.clone());
     }
 }
 
 /// Writes what is logged until `stop` is told and the last call has ended.
-pub async fn write_asked(engine: Arc<Engine>, stop: watch::Receiver<bool>) {
-    let waiting = engine.asked_log.waiting.lock().expect("no one panics while holding this lock").take();
+pub(crate) async fn write_asked(
+    log: &AskedLog,
+    store: &SharedStore,
+    clock: &dyn Clock,
+    stop: watch::Receiver<bool>,
+) {
+    let waiting = log.waiting.lock().expect("no one panics while holding this lock").take();
     let mut waiting = waiting.expect("one task writes this log");
     loop {
         let is_stopping = is_told(&stop);
         let mut batch = Vec::new();
         tokio::select! {
             biased;
-            _ = waiting.recv_many(&mut batch, BATCH_MAX) => write(&engine, &batch, &stop).await,
+            _ = waiting.recv_many(&mut batch, BATCH_MAX) => write(store, clock, &batch, &stop).await,
             () = told(&stop), if !is_stopping => {}
             () = tokio::time::sleep(STOP_LOOK), if is_stopping => {
-                if engine.asked_log.is_idle() {
+                if log.is_idle() {
                     return;
                 }
             }
@@ -124,16 +127,16 @@ async fn told(stop: &watch::Receiver<bool>) {
 }
 
 /// Returns when the lines are written, can never be, or the server stops while the store refuses.
-async fn write(engine: &Engine, batch: &[Asked], stop: &watch::Receiver<bool>) {
+async fn write(store: &SharedStore, clock: &dyn Clock, batch: &[Asked], stop: &watch::Receiver<bool>) {
     loop {
-        match engine.store.log_asked(batch.to_vec()).await {
+        match store.log_asked(batch.to_vec()).await {
             Ok(()) => return,
             Err(StoreError::Unavailable(cause)) => {
                 tracing::warn!(cause, count = batch.len(), "before_message calls wait to be logged");
                 if is_told(stop) {
                     return;
                 }
-                let wait = engine.clock.sleep_until(engine.clock.ticks() + STORE_WAIT_MS);
+                let wait = clock.sleep_until(clock.ticks() + STORE_WAIT_MS);
                 tokio::select! {
                     () = wait => {}
                     () = told(stop) => {}

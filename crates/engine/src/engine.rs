@@ -7,8 +7,9 @@ use chathook_domain::app::App;
 use chathook_domain::ids::{AppId, EventId, StartId, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
+use tokio::sync::{Notify, watch};
 
-use crate::asked_log::AskedLog;
+use crate::asked_log::{AskedLog, write_asked};
 use crate::dispatch::Means;
 use crate::hooks::Hooks;
 use crate::lines::Lines;
@@ -32,6 +33,8 @@ pub struct Engine {
     pub(crate) hooks: Hooks,
     pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
+    /// Told when a replay begins.
+    pub(crate) replay_nudge: Notify,
 }
 
 /// Says why a literal address may not be called.
@@ -72,6 +75,7 @@ impl Engine {
             hooks: Hooks::default(),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
+            replay_nudge: Notify::new(),
         }
     }
 
@@ -86,6 +90,11 @@ impl Engine {
             lines: self.dispatch.clone(),
             start: self.start.clone(),
         }
+    }
+
+    /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
+    pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.

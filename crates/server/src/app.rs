@@ -14,7 +14,6 @@ use chathook_adapters::resolver::THREADS_MAX;
 use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
-use chathook_engine::asked_log::write_asked;
 use chathook_engine::connections::GRACE_MS;
 use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
@@ -129,8 +128,9 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
     let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
-    tasks.push(tokio::spawn(write_asked(engine.clone(), stopped.clone())));
+    tasks.push(tokio::spawn(engine.clone().write_asked(stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
+    tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };

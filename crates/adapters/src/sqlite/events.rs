@@ -21,7 +21,7 @@ pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stor
     let mut owed = String::with_capacity(audience.listeners.len() * 16);
     let mut sequences = Vec::with_capacity(audience.listeners.len());
     for listener in &audience.listeners {
-        let sequence = w.ledger.give(w.db, listener.stream, bytes)?;
+        let sequence = w.ledger.give(w.db, listener.stream, bytes).map_err(fault)?;
         let blank = if owed.is_empty() { "" } else { " " };
         write!(owed, "{blank}{}:{sequence}", listener.stream).expect("a String takes all");
         sequences.push(sequence);

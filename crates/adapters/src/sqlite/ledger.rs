@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chathook_domain::ids::AppId;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
-use chathook_engine::ports::store::{StoreError, Stored};
+use chathook_engine::ports::store::Stored;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Options, fault};
@@ -145,10 +145,8 @@ impl Ledger {
     }
 
     /// Gives the next number of a stream to a delivery that waits with so many bytes.
-    pub(super) fn give(&mut self, db: &Connection, stream: i64, bytes: i64) -> Stored<i64> {
-        let Some(mut numbers) = self.stream(db, stream).map_err(fault)? else {
-            return Err(StoreError::Fault(format!("the stream {stream} has no row")));
-        };
+    pub(super) fn give(&mut self, db: &Connection, stream: i64, bytes: i64) -> rusqlite::Result<i64> {
+        let mut numbers = self.stream(db, stream)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         numbers.last += 1;
         numbers.waiting_bytes += bytes;
         self.set_stream(stream, numbers);
@@ -283,7 +281,7 @@ fn reason(listens: bool, is_enabled: bool, is_switched_off: bool) -> Option<&'st
 #[cfg(test)]
 mod tests {
     use chathook_domain::delivery::Owed;
-    use chathook_engine::ports::store::Offers;
+    use chathook_engine::ports::store::{Offers, StoreError};
 
     use super::super::Sqlite;
     use super::*;

@@ -435,7 +435,7 @@ fn change_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(Time, U
     Ok(at.zip(by).map(|(at, by)| (Time::from_ms(at), Uid::trusted(&by))))
 }
 
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     parsed(column, row.get_ref(column)?.as_str()?)
 }
 

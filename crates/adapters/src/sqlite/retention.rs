@@ -1,8 +1,7 @@
 //! What is old, found beside the writer and removed by it. Each walk goes by an order that follows the
 //! time in which rows were written, and takes each row's own time as the last word.
 
-use std::str::FromStr;
-
+use chathook_domain::history::owed_pairs;
 use chathook_domain::ids::{AppId, EventId, Key, MessageId, Time};
 use chathook_domain::retention::{Age, Cutoffs};
 use chathook_engine::ports::upkeep::Walk;
@@ -106,7 +105,7 @@ fn find_events(
         if row.get::<_, i64>(2)? < before.ms && !waits(db, owed)? {
             old.push(row.get(0)?);
             // A delivery is a row, with an attempt at the least.
-            weight += 1 + 2 * owed_of(owed).count();
+            weight += 1 + 2 * owed_pairs(owed).count();
         }
     }
     let is_over = weight < ROWS_MAX && looked_at < LOOKED_AT_MAX;
@@ -125,24 +124,16 @@ fn remove_event(db: &Connection, row: i64) -> rusqlite::Result<()> {
     if waits(db, &owed)? {
         return Ok(());
     }
-    for delivery in owed_of(&owed) {
+    for delivery in owed_pairs(&owed) {
         db.prepare_cached("DELETE FROM attempt WHERE stream = ?1 AND sequence = ?2")?.execute(delivery)?;
         db.prepare_cached("DELETE FROM ended WHERE stream = ?1 AND sequence = ?2")?.execute(delivery)?;
     }
     db.prepare_cached("DELETE FROM event WHERE row = ?1")?.execute([row]).map(drop)
 }
 
-/// Stream and sequence of each delivery that an event names.
-fn owed_of(owed: &str) -> impl Iterator<Item = (i64, i64)> {
-    owed.split_ascii_whitespace().filter_map(|name| {
-        let (stream, sequence) = name.split_once(':')?;
-        Some((i64::from_str(stream).ok()?, i64::from_str(sequence).ok()?))
-    })
-}
-
 fn waits(db: &Connection, owed: &str) -> rusqlite::Result<bool> {
     let mut query = db.prepare_cached("SELECT 1 FROM waiting WHERE stream = ?1 AND sequence = ?2")?;
-    for delivery in owed_of(owed) {
+    for delivery in owed_pairs(owed) {
         if query.exists(delivery)? {
             return Ok(true);
         }

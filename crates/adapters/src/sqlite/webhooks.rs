@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
 use super::upkeep::ROWS_MAX;
-use super::{Sqlite, Writing, fault, removals};
+use super::{Sqlite, Writing, fault, removals, replays};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
@@ -327,6 +327,7 @@ fn rotate_secret(
 /// Nothing goes out any more; where much waits, it is cancelled piece by piece.
 fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
+    replays::cancel_all_of(w.db, app, id, at).map_err(fault)?;
     delete_row(w.db, webhook.row).map_err(fault)?;
     let doomed = Doomed::Webhook(app.clone(), id.clone());
     removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;

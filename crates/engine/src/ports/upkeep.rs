@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chathook_domain::ids::{AppId, EventId, Guid, Key, MessageId, Time, WebhookId};
 use chathook_domain::retention::Cutoffs;
 
-use crate::ports::store::Stored;
+use crate::ports::stored::Stored;
 
 /// Something that was deleted: nobody finds it any more, and its rows go piece by piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
