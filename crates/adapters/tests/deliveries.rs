@@ -375,8 +375,8 @@ async fn an_app_made_again_starts_with_fresh_numbers() {
     let house = house(Options::default()).await;
     house.hook("hook").await;
     house.send().await;
-    house.store.delete_app(&house.app.id).await.expect("deleted");
-    for table in ["stream", "waiting", "ended", "attempt", "event"] {
+    house.store.delete_app(&house.app.id, AT).await.expect("deleted");
+    for table in ["stream", "waiting", "ended", "attempt", "event WHERE app = 'app1'"] {
         assert!(house.ask(&format!("SELECT 'left' FROM {table}")).is_empty(), "{table}");
     }
     house.store.create_app(house.app.clone(), Vec::new(), None).await.expect("made again");

@@ -143,7 +143,7 @@ async fn a_group_made_again_starts_empty() {
     house.send("lounge", "group", "old").await;
     assert_eq!(house.lines().await, 2);
     let guid = Guid::trusted("lounge");
-    assert!(house.store.delete_group(&house.app.id, &guid).await.expect("deleted"));
+    assert!(house.store.delete_group(&house.app.id, &guid, AT).await.expect("deleted"));
     house.store.create_group(&house.app.id, lounge("alice"), Vec::new()).await.expect("made again");
     let new = house.send("lounge", "group", "new").await;
     assert_eq!(house.ids(None, None).await, [kept.id.0, new.id.0]);

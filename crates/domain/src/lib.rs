@@ -6,6 +6,7 @@
 pub mod refusal;
 pub mod ids;
 pub mod fields;
+pub mod retention;
 pub mod address;
 pub mod trigger;
 pub mod outcome;

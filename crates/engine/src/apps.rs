@@ -10,6 +10,7 @@ use chathook_domain::user::{Profile, User};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::Samples;
+use crate::ports::upkeep::Doomed;
 
 /// The users that a new app starts with.
 pub const SAMPLE_USERS: [(&str, &str); 5] =
@@ -39,6 +40,7 @@ impl Engine {
             settings: Settings::default(),
             created_at: now,
         };
+        self.finish_removal(Doomed::App(app.id.clone())).await?;
         let samples = draft.with_sample_data.then(|| samples(now));
         self.store.create_app(app.clone(), keys.clone(), samples).await.map_err(refuse)?;
         Ok((app, keys))
@@ -55,7 +57,7 @@ impl Engine {
     /// Deletes an app with everything in it.
     pub async fn delete_app(&self, id: &AppId) -> Result<(), Refusal> {
         let webhooks = self.store.webhooks(id).await.map_err(refuse)?;
-        if !self.store.delete_app(id).await.map_err(refuse)? {
+        if !self.store.delete_app(id, self.clock.now()).await.map_err(refuse)? {
             return Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")));
         }
         self.hooks.forget(webhooks.iter().map(|webhook| webhook.row));

@@ -17,6 +17,7 @@ use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{SharedStore, StoreError};
+use crate::ports::upkeep::Doomed;
 use crate::send_message::MuidsUnderWay;
 
 pub struct Engine {
@@ -113,6 +114,12 @@ impl Engine {
         }
         let user = self.store.user(app, uid).await.map_err(refuse)?;
         user.filter(|u| u.deactivated_at.is_none()).ok_or_else(|| uid_not_found(uid))
+    }
+
+    /// A name that is given again is free only when all that was known by it is gone.
+    pub(crate) async fn finish_removal(&self, doomed: Doomed) -> Result<(), Refusal> {
+        while self.store.remove_doomed(Some(doomed.clone())).await.map_err(refuse)? {}
+        Ok(())
     }
 
     /// The app of an id that came with management credentials.

@@ -12,6 +12,7 @@ pub mod dispatch;
 mod hooks;
 mod asked_log;
 pub mod engine;
+pub mod upkeep;
 pub mod apps;
 pub mod users;
 pub mod groups;

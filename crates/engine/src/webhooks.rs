@@ -10,12 +10,14 @@ use serde_json::Value;
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::SwitchedOff;
+use crate::ports::upkeep::Doomed;
 
 impl Engine {
     /// Makes a webhook with a fresh signing secret, which the answer alone shows.
     pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.app(app).await?;
         self.judge_url(&draft.config.url)?;
+        self.finish_removal(Doomed::Webhook(app.clone(), draft.id.clone())).await?;
         self.store.create_webhook(app, draft, self.fresh_secret(), self.clock.now()).await.map_err(refuse)
     }
 

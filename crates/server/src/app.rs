@@ -19,6 +19,7 @@ use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
 use chathook_engine::lines::{self, Lines};
 use chathook_engine::ports::clock::{Clock, Dice};
+use chathook_engine::upkeep::Upkeep;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -50,6 +51,7 @@ pub struct Parts {
     pub use_system_roots: bool,
     pub management: ManagementCredentials,
     pub master_key: Option<String>,
+    pub store: Options,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
 }
@@ -99,7 +101,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
     let bounds = lines::Limits { attempts_max: limits.attempts, ..lines::Limits::default() };
     let lines = Arc::new(Lines::within(bounds));
-    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone(), Options::default())?;
+    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone(), parts.store)?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
     let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
         open_networks: parts.open_networks,
@@ -157,6 +159,7 @@ impl Built {
             self.serve(door, api::with_fallbacks(router));
         }
         self.tasks.push(tokio::spawn(sweep(self.engine.clone(), self.stop.subscribe())));
+        self.tasks.push(tokio::spawn(Upkeep::new(self.engine.clone()).run(self.stop.subscribe())));
         self.api.is_ready.store(true, Ordering::SeqCst);
         Ok(Running {
             engine: self.engine,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::ports::clock::Dice as _;
@@ -41,6 +42,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         allow_http: config.allow_http_endpoints,
         extra_roots: roots(&config.endpoint_cas)?,
         use_system_roots: true,
+        store: config
+            .webhook_backlog_max
+            .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
         clock: Arc::new(RealClock::new()),
         dice: Arc::new(RealDice),

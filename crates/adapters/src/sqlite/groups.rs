@@ -10,12 +10,14 @@ use chathook_domain::message::{Category, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
 use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, StoreError, Stored};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
 use super::cache::{Cache, Cached, Caches, GroupName};
 use super::changes::{Noun, Place};
-use super::{Sqlite, Writing, apps, fault, members, messages, users};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, apps, fault, members, messages, removals, users};
 use crate::vault::Vault;
 
 const COLUMNS: &str = "guid, name, kind, password, icon, description, metadata, tags, owner, created_at, \
@@ -115,11 +117,13 @@ fn present(w: &Writing<'_>, app: &AppId, guid: &Guid) -> Stored<Group> {
     find(w.db, w.vault, app, guid)?.ok_or_else(|| not_found(guid).into())
 }
 
-pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
+pub(super) fn create(w: &mut Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
     if find(w.db, w.vault, app, &group.guid)?.is_some() {
         let sentence = format!("The guid '{}' is taken.", group.guid);
         return Err(Refusal::new(Code::GuidAlreadyExists, sentence).into());
     }
+    // One made again under this guid starts empty.
+    removals::finish(w, &Doomed::Group(app.clone(), group.guid.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO grp (app, guid, name, kind, owner, created_at, updated_at) VALUES (?1, ?2, '', '', '', ?3, ?4)",
         params![app.as_str(), group.guid.as_str(), group.created_at.ms, group.updated_at.map(|at| at.ms)],
@@ -314,21 +318,18 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
-/// With its history: a group made again under this guid starts empty.
-fn delete(db: &Connection, app: &AppId, guid: &Guid) -> Stored<bool> {
-    for table in ["message", "record", "mark"] {
-        let sql = format!(
-            "DELETE FROM {table} WHERE app = ?1 \
-             AND conversation IN (SELECT id FROM conversation WHERE app = ?1 AND guid = ?2)"
-        );
-        db.execute(&sql, [app.as_str(), guid.as_str()]).map_err(fault)?;
+/// With its history, which goes piece by piece where it is long.
+fn delete(w: &mut Writing<'_>, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
+    let (db, names) = (w.db, [app.as_str(), guid.as_str()]);
+    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    // Members may post, so that none is left to do so.
+    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
+    if deleted {
+        let doomed = Doomed::Group(app.clone(), guid.clone());
+        removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     }
-    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]);
-    Ok(deleted.map_err(fault)? > 0)
+    Ok(deleted)
 }
 
 #[async_trait]
@@ -365,9 +366,9 @@ impl GroupStore for Sqlite {
         self.write(move |w| set_about(w, &app, &guid, &about, owner, at)).await
     }
 
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool> {
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| delete(w.db, &app, &guid)).await
+        self.write(move |w| delete(w, &app, &guid, at)).await
     }
 
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {

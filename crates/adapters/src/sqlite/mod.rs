@@ -3,10 +3,12 @@
 //! One file per noun; this one opens the database and hands out work to the writer and the readers.
 
 mod apps;
+pub mod backup;
 mod cache;
 mod changes;
 mod connections;
 mod deliveries;
+mod endings;
 mod events;
 mod figures;
 mod groups;
@@ -23,9 +25,12 @@ mod past;
 mod past_events;
 mod receipts;
 mod record;
+mod removals;
 mod replays;
+mod retention;
 mod settlements;
 mod test_deliveries;
+mod upkeep;
 mod users;
 mod webhooks;
 mod writer;

@@ -146,20 +146,22 @@ impl<'db> Ends<'db> {
         Ok(true)
     }
 
-    /// Moves the settled numbers. Each number has a delivery, so all below the first that waits are settled.
+    /// Moves the settled numbers.
     pub(super) fn advance(self, ledger: &mut Ledger) -> rusqlite::Result<()> {
-        for stream in self.moved {
-            let first: Option<i64> = self
-                .db
-                .prepare_cached("SELECT min(sequence) FROM waiting WHERE stream = ?1")?
-                .query_row([stream], |row| row.get(0))?;
-            if let Some(mut numbers) = ledger.stream(self.db, stream)? {
-                numbers.settled = first.map_or(numbers.last, |first| first - 1);
-                ledger.set_stream(stream, numbers);
-            }
-        }
-        Ok(())
+        self.moved.into_iter().try_for_each(|stream| advance(self.db, ledger, stream))
     }
+}
+
+/// Each number has a delivery, so all below the first that waits are settled.
+pub(super) fn advance(db: &Connection, ledger: &mut Ledger, stream: i64) -> rusqlite::Result<()> {
+    let first: Option<i64> = db
+        .prepare_cached("SELECT min(sequence) FROM waiting WHERE stream = ?1")?
+        .query_row([stream], |row| row.get(0))?;
+    if let Some(mut numbers) = ledger.stream(db, stream)? {
+        numbers.settled = first.map_or(numbers.last, |first| first - 1);
+        ledger.set_stream(stream, numbers);
+    }
+    Ok(())
 }
 
 /// Lets deliveries wait for another attempt.

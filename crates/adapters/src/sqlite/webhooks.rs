@@ -1,7 +1,6 @@
 //! Webhooks, their triggers, and the stream of numbers that outlives them.
 
 use async_trait::async_trait;
-use chathook_domain::delivery::Status;
 use chathook_domain::ids::{AppId, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature::{Overlap, Previous, Secrets, SigningSecret};
@@ -10,12 +9,13 @@ use chathook_domain::webhook::{
     Config, Credentials, EndpointUrl, OnFailure, Patience, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
 };
 use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
-use super::ledger::StreamNumbers;
-use super::{Sqlite, Writing, fault, replays};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, fault, removals, replays};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
@@ -198,7 +198,13 @@ fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
     Ok(Trigger::ALL.into_iter().filter(|trigger| ids.iter().any(|id| id == trigger.id())).collect())
 }
 
-fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at: Time) -> Stored<Webhook> {
+fn create(
+    w: &mut Writing<'_>,
+    app: &AppId,
+    draft: &WebhookDraft,
+    secret: &[u8],
+    at: Time,
+) -> Stored<Webhook> {
     let WebhookDraft { id, config } = draft;
     if find(w.db, w.vault, app, id)?.is_some() {
         return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
@@ -210,6 +216,8 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
         let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
     }
+    // Numbers of the one before that still wait must not go out in its stead.
+    removals::finish(w, &Doomed::Webhook(app.clone(), id.clone())).map_err(fault)?;
     let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
         "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
@@ -316,28 +324,29 @@ fn rotate_secret(
     present(w, app, id)
 }
 
-/// What waits is cancelled; the numbers stay for a webhook made again under this id.
+/// Nothing goes out any more; where much waits, it is cancelled piece by piece.
 fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
     let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
-    let stream = stream_of(w.db, app, id).map_err(fault)?;
     replays::cancel_all_of(w.db, app, id, at).map_err(fault)?;
-    w.db.execute(
-        "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at) \
-         SELECT stream, sequence, lane, event, ?2, attempts, replay, created_at, ?3 FROM waiting WHERE stream = ?1",
-        params![stream, Status::Cancelled.as_str(), at.ms],
-    )
-    .map_err(fault)?;
-    for (sql, row) in [
-        ("DELETE FROM waiting WHERE stream = ?1", stream),
-        ("DELETE FROM webhook_trigger WHERE webhook_row = ?1", webhook.row),
-        ("DELETE FROM webhook WHERE row = ?1", webhook.row),
-    ] {
-        w.db.execute(sql, [row]).map_err(fault)?;
-    }
-    if let Some(StreamNumbers { last, .. }) = w.ledger.stream(w.db, stream).map_err(fault)? {
-        w.ledger.set_stream(stream, StreamNumbers { last, settled: last, waiting_bytes: 0 });
-    }
+    delete_row(w.db, webhook.row).map_err(fault)?;
+    let doomed = Doomed::Webhook(app.clone(), id.clone());
+    removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     Ok(true)
+}
+
+/// All webhooks of an app that goes; answers with their rows.
+pub(super) fn delete_all(db: &Connection, app: &AppId) -> rusqlite::Result<Vec<i64>> {
+    let rows: Vec<i64> = db
+        .prepare_cached("SELECT row FROM webhook WHERE app = ?1")?
+        .query_map([app.as_str()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    rows.iter().try_for_each(|row| delete_row(db, *row))?;
+    Ok(rows)
+}
+
+fn delete_row(db: &Connection, row: i64) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM webhook_trigger WHERE webhook_row = ?1", [row])?;
+    db.execute("DELETE FROM webhook WHERE row = ?1", [row]).map(drop)
 }
 
 fn change_triggers(

@@ -368,23 +368,52 @@ fn make_checkpoints(db: &Connection, is_due: &std_mpsc::Receiver<()>) {
     if let Err(error) = db.busy_timeout(Duration::from_millis(100)) {
         tracing::error!(%error, "the checkpoint connection has no time limit");
     }
+    let mut patience = Patience::default();
     while is_due.recv().is_ok() {
         match checkpoint(db, "PASSIVE") {
-            Ok(pages) if pages > WAL_PAGES_MAX => {
-                if let Err(error) = checkpoint(db, "RESTART") {
-                    tracing::warn!(%error, "the write-ahead log could not be started afresh");
-                }
-            }
+            Ok(passive) if patience.is_over(passive.pages) => match checkpoint(db, "RESTART") {
+                Ok(restart) if restart.is_held_up => patience.grow(passive.pages),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the write-ahead log could not be started afresh"),
+            },
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a checkpoint failed"),
         }
     }
 }
 
-/// Answers with the pages in the WAL.
-fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    let pages = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1));
-    pages.inspect_err(abort_if_sync_failed)
+/// With how long a WAL one does without making the writer wait. A reader that stays, such as a backup,
+/// would be waited for in vain again and again.
+#[derive(Default)]
+struct Patience {
+    pages_more: i64,
+}
+
+impl Patience {
+    fn is_over(&mut self, pages: i64) -> bool {
+        if pages <= WAL_PAGES_MAX {
+            self.pages_more = 0;
+        }
+        pages > WAL_PAGES_MAX + self.pages_more
+    }
+
+    fn grow(&mut self, pages: i64) {
+        self.pages_more = pages;
+    }
+}
+
+struct Checkpoint {
+    /// In the WAL.
+    pages: i64,
+    /// Somebody else was waited for in vain.
+    is_held_up: bool,
+}
+
+fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<Checkpoint> {
+    let done = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        Ok(Checkpoint { is_held_up: row.get(0)?, pages: row.get(1)? })
+    });
+    done.inspect_err(abort_if_sync_failed)
 }
 
 /// After a failed fsync nobody knows what is on disk: the kernel may have dropped the pages.
@@ -408,6 +437,20 @@ fn copied(failure: &StoreError) -> StoreError {
 mod tests {
     use super::super::{Options, Sqlite};
     use super::{Arc, Offers, Owed, StoreError, Vault};
+
+    #[test]
+    fn a_reader_that_stays_makes_the_writer_wait_once_in_so_many_pages() {
+        let mut patience = super::Patience::default();
+        let mut waits = Vec::new();
+        for pages in (0..100_000).step_by(1_000) {
+            if patience.is_over(pages) {
+                waits.push(pages);
+                patience.grow(pages);
+            }
+        }
+        assert_eq!(waits, [17_000, 34_000, 51_000, 68_000, 85_000]);
+        assert!(!patience.is_over(1_000) && patience.is_over(17_000), "afresh, it is as before");
+    }
 
     struct Nobody;
 

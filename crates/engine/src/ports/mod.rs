@@ -6,3 +6,4 @@ pub mod endpoints;
 pub mod stored;
 pub mod history;
 pub mod store;
+pub mod upkeep;

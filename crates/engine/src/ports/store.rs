@@ -23,6 +23,7 @@ use serde_json::Value;
 pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
 use crate::ports::history::{HistoryStore, ReplayStore};
 pub use crate::ports::stored::{StoreError, Stored};
+use crate::ports::upkeep::UpkeepStore;
 
 mod deliveries;
 
@@ -178,7 +179,8 @@ pub trait AppStore: Send + Sync {
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
     /// The app and scope of a key, found by its keyed hash.
     async fn app_of_key(&self, key: &str) -> Stored<Option<(Arc<App>, KeyScope)>>;
-    async fn delete_app(&self, id: &AppId) -> Stored<bool>;
+    /// From now on nobody finds it; its rows go piece by piece.
+    async fn delete_app(&self, id: &AppId, at: Time) -> Stored<bool>;
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()>;
 }
 
@@ -223,7 +225,8 @@ pub trait GroupStore: Send + Sync {
         owner: Option<Uid>,
         at: Time,
     ) -> Stored<Group>;
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool>;
+    /// With its history, which goes piece by piece.
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool>;
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>>;
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>>;
     /// Per uid: added, or why not. With each addition an action message of `by` in the conversation.
@@ -332,7 +335,6 @@ pub trait WebhookStore: Send + Sync {
         switched_off: SwitchedOff,
         at: Time,
     ) -> Stored<Webhook>;
-    /// What waits is cancelled.
     /// Puts `fresh` in the place of the present secret, which goes on signing for the overlap.
     async fn rotate_secret(
         &self,
@@ -342,6 +344,7 @@ pub trait WebhookStore: Send + Sync {
         overlap: Overlap,
         at: Time,
     ) -> Stored<Webhook>;
+    /// What waits is cancelled, piece by piece.
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
@@ -358,6 +361,7 @@ pub trait Store:
     + DeliveryStore
     + HistoryStore
     + ReplayStore
+    + UpkeepStore
     + Send
     + Sync
     + 'static

@@ -2,6 +2,8 @@
 //! nobody stays online, nothing is told out of order (design 2).
 //! What a whole server does in peace is tested elsewhere.
 
+mod backlog;
+mod backup;
 mod caller;
 mod load;
 #[path = "../support/presence_ledger.rs"]

@@ -1,10 +1,11 @@
 //! A whole server in this process, on a free port and a data directory of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{ManualClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::ids::Time;
@@ -85,6 +86,10 @@ impl TestServer {
         if let Some(running) = self.running.take() {
             in_time("the server stops", running.stop()).await;
         }
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -245,6 +250,7 @@ fn parts(data_dir: PathBuf, clock: ManualClock) -> Parts {
             secret: MANAGEMENT[1].1.to_owned(),
         },
         master_key: None,
+        store: Options::default(),
         clock: Arc::new(clock),
         dice: Arc::new(NoJitter),
     }

@@ -154,7 +154,7 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             let samples = Samples { users, group: group(guid), members: UIDS.map(member).to_vec() };
             store.create_app(of, vec![key(app_name)], Some(samples)).await.map(|()| "create_app")
         }
-        1 if dice.below(4) == 0 => store.delete_app(&id).await.map(|_| "delete_app"),
+        1 if dice.below(4) == 0 => store.delete_app(&id, AT).await.map(|_| "delete_app"),
         1 | 2 => {
             let settings = Settings { before_message_budget_ms: 100 + dice.below(9) as i64, ..of.settings };
             store.set_settings(&id, settings).await.map(|()| "set_settings")
@@ -173,7 +173,7 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             let named = about(&format!("{guid} {}", dice.below(99)));
             store.set_about(&id, &there, named, Some(whom), AT).await.map(|_| "set_about")
         }
-        11 => store.delete_group(&id, &there).await.map(|_| "delete_group"),
+        11 => store.delete_group(&id, &there, AT).await.map(|_| "delete_group"),
         12 | 13 => {
             store.add_members(&id, &there, vec![member(uid)], User::system()).await.map(|_| "add_members")
         }
