@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::{Owed, Status};
@@ -43,7 +43,8 @@ struct House {
 
 fn open(dir: &Path, offered: &Arc<Offered>) -> Sqlite {
     let offers: Arc<dyn Offers> = Arc::clone(offered) as _;
-    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers).expect("the store opens")
+    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers, Options::default())
+        .expect("the store opens")
 }
 
 /// An app with a webhook `hook` of the stream 1.
