@@ -49,7 +49,7 @@ use tokio::sync::Semaphore;
 use self::cache::Caches;
 use self::changes::Changes;
 use self::ledger::Ledger;
-use self::writer::{Database, Refuses, Writer};
+use self::writer::{Database, Refuses, Writer, Written};
 use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
@@ -173,11 +173,12 @@ impl Sqlite {
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::Anytime).await
+        self.writer.write(job, Refuses::Anytime).await.map(|written| written.value)
     }
 
     /// As [`Self::write`], for jobs that are many: this one refuses only before it writes, and costs less.
-    pub(crate) async fn write_checked<T, J>(&self, job: J) -> Stored<T>
+    /// Tells how long the commit took as well.
+    async fn write_checked<T, J>(&self, job: J) -> Stored<Written<T>>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
