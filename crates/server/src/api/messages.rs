@@ -25,7 +25,7 @@ pub async fn send_message(
     let sending = tokio::spawn(async move { api.engine.send_message(&actor.caller, draft).await });
     let sent = sending.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let mut answer = shown(sent.message).into_response();
-    if let Some(timing) = sent.synced_us.and_then(|us| server_timing(us)) {
+    if let Some(timing) = sent.synced_us.and_then(server_timing) {
         answer.headers_mut().insert("server-timing", timing);
     }
     Ok(answer)
