@@ -54,6 +54,8 @@ pub struct Line {
     /// Back from an attempt, and not yet written to the store; for what has stepped aside with the tick at which it
     /// may go again, and its due time.
     unwritten: HashMap<i64, Option<(i64, Time)>>,
+    /// Those that were not written when all was forgotten: until they are, the store does not tell how they stand.
+    unwritten_and_forgotten: HashSet<i64>,
     fetching: Option<AskedFetch>,
     fetches: u64,
     /// What was written or cancelled during the fetch under way, which may still show it as waiting.
@@ -142,6 +144,7 @@ impl Line {
             out: HashMap::new(),
             replays_out: 0,
             unwritten: HashMap::new(),
+            unwritten_and_forgotten: HashSet::new(),
             fetching: None,
             fetches: 0,
             overtaken: HashSet::new(),
@@ -192,6 +195,7 @@ impl Line {
         self.next_aside = None;
         self.fetching = None;
         self.overtaken.clear();
+        self.unwritten_and_forgotten = self.unwritten.keys().copied().collect();
     }
 
     /// Takes a delivery that was just committed.
@@ -269,6 +273,7 @@ impl Line {
         if let Some(Some((tick, due))) = self.unwritten.remove(&sequence) {
             self.look_for_asides_at(tick, due);
         }
+        self.unwritten_and_forgotten.remove(&sequence);
         if self.fetching.is_some() {
             self.overtaken.insert(sequence);
         }
@@ -294,7 +299,7 @@ impl Line {
 
     /// What to ask the store for, where nothing is being asked.
     pub fn next_fetch(&mut self, now: Now) -> Option<AskedFetch> {
-        if self.fetching.is_some() {
+        if self.fetching.is_some() || !self.unwritten_and_forgotten.is_empty() {
             return None;
         }
         let (out, unwritten) = (&self.out, &self.unwritten);
@@ -361,7 +366,8 @@ impl Line {
     #[must_use]
     pub fn lacks_some(&self, now: i64) -> bool {
         let lacks_asides = self.asides.is_empty() && self.next_aside.is_some_and(|(tick, _)| tick <= now);
-        self.fetching.is_none() && (self.live.lacks_some(now) || self.replays.lacks_some(now) || lacks_asides)
+        let may_ask = self.fetching.is_none() && self.unwritten_and_forgotten.is_empty();
+        may_ask && (self.live.lacks_some(now) || self.replays.lacks_some(now) || lacks_asides)
     }
 
     /// The first tick after now at which there may be something to do that there is not now.

@@ -98,7 +98,9 @@ impl Story {
     fn begin(&mut self) {
         let start = {
             let mut state = self.world.state();
+            let state = &mut *state;
             state.start += 1;
+            state.facts.began(&state.hooks);
             state.start
         };
         let lines = Arc::new(Lines::within(self.plot.limits));
