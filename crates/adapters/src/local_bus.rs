@@ -1,8 +1,8 @@
 //! The bus of one node: hands notices to the sockets of this process. A socket's queue is bounded in
 //! bytes; one that overflows loses its socket, never its messages, which the store still has.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chathook_domain::ids::{AppId, SessionId, Uid};
 use chathook_engine::ports::bus::{Audience, Bus, Notice};
@@ -22,33 +22,32 @@ type Person = (AppId, Uid);
 
 #[derive(Debug, Default)]
 struct Registry {
-    seats: HashMap<SessionId, Seat>,
-    users: HashMap<Person, Vec<Outlet>>,
-    watchers: HashMap<Person, Vec<Outlet>>,
+    seats: HashMap<SessionId, Arc<Seat>>,
+    users: HashMap<Person, Vec<Arc<Seat>>>,
+    watchers: HashMap<Person, Vec<Arc<Seat>>>,
 }
 
-/// What one session is registered for.
+/// One session's place, under which it is registered.
 #[derive(Debug)]
 struct Seat {
     app: AppId,
     uid: Uid,
-    outbox: Arc<Outbox>,
-    watched: HashSet<Uid>,
-}
-
-#[derive(Debug, Clone)]
-struct Outlet {
     session: SessionId,
-    outbox: Arc<Outbox>,
+    outbox: Outbox,
+    /// Whose presence the session is told of.
+    watched: Mutex<BTreeSet<Uid>>,
 }
 
-/// One session's place on the bus; dropping it takes the place away.
+/// A session's hold on its place; dropping it takes the place away.
 #[derive(Debug)]
 pub struct Subscription {
     registry: Arc<RwLock<Registry>>,
-    session: SessionId,
-    outbox: Arc<Outbox>,
+    seat: Arc<Seat>,
 }
+
+/// A session would be told of more users' presence than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyWatched;
 
 /// What a socket's writer does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +79,19 @@ impl LocalBus {
     /// Registers a session. Whoever needs no gap subscribes first and reads the store then.
     #[must_use]
     pub fn subscribe(&self, app: &AppId, uid: &Uid, session: &SessionId) -> Subscription {
-        let outbox = Arc::new(Outbox::bounded(OUTBOX_BYTES_MAX));
-        let outlet = Outlet { session: session.clone(), outbox: Arc::clone(&outbox) };
-        let seat =
-            Seat { app: app.clone(), uid: uid.clone(), outbox: Arc::clone(&outbox), watched: HashSet::new() };
+        let seat = Arc::new(Seat {
+            app: app.clone(),
+            uid: uid.clone(),
+            session: session.clone(),
+            outbox: Outbox::bounded(OUTBOX_BYTES_MAX),
+            watched: Mutex::default(),
+        });
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.remove(session);
-        registry.seats.insert(session.clone(), seat);
-        registry.users.entry((app.clone(), uid.clone())).or_default().push(outlet);
+        registry.seats.insert(session.clone(), Arc::clone(&seat));
+        put(&mut registry.users, (app.clone(), uid.clone()), &seat);
         drop(registry);
-        Subscription { registry: Arc::clone(&self.registry), session: session.clone(), outbox }
+        Subscription { registry: Arc::clone(&self.registry), seat }
     }
 
     #[must_use]
@@ -99,15 +101,26 @@ impl LocalBus {
 }
 
 impl Bus for LocalBus {
+    fn is_heard(&self, app: &AppId, by: &Audience) -> bool {
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        let is_among = |people: &HashMap<Person, Vec<Arc<Seat>>>, uid: &Uid| {
+            people.contains_key(&(app.clone(), uid.clone()))
+        };
+        match by {
+            Audience::Users(uids) => {
+                !registry.users.is_empty() && uids.iter().any(|uid| is_among(&registry.users, uid))
+            }
+            Audience::WatchersOf(uid) => is_among(&registry.watchers, uid),
+            Audience::Ended(session) => registry.seats.contains_key(session),
+        }
+    }
+
     fn tell(&self, notice: Notice) {
-        let outboxes = {
+        let seats = {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
             match &notice.to {
                 Audience::Users(uids) => registry.of_users(&notice, uids),
-                Audience::WatchersOf(uid) => registry
-                    .outlets(&registry.watchers, &notice, uid)
-                    .map(|o| Arc::clone(&o.outbox))
-                    .collect(),
+                Audience::WatchersOf(uid) => seats(&registry.watchers, &notice, uid).cloned().collect(),
                 Audience::Ended(session) => {
                     if let Some(seat) = registry.seats.get(session).filter(|seat| seat.app == notice.app) {
                         seat.outbox.end();
@@ -116,12 +129,12 @@ impl Bus for LocalBus {
                 }
             }
         };
-        if outboxes.is_empty() {
+        if seats.is_empty() {
             return;
         }
         let frame = frame_of(&notice);
-        for outbox in outboxes {
-            outbox.push(Arc::clone(&frame));
+        for seat in seats {
+            seat.outbox.push(Arc::clone(&frame));
         }
     }
 }
@@ -132,77 +145,92 @@ fn frame_of(notice: &Notice) -> Arc<str> {
 }
 
 impl Registry {
-    fn of_users(&self, notice: &Notice, uids: &[Uid]) -> Vec<Arc<Outbox>> {
+    fn of_users(&self, notice: &Notice, uids: &[Uid]) -> Vec<Arc<Seat>> {
         let mut seen = HashSet::new();
         uids.iter()
             .filter(|uid| seen.insert(*uid))
-            .flat_map(|uid| self.outlets(&self.users, notice, uid))
-            .map(|outlet| Arc::clone(&outlet.outbox))
+            .flat_map(|uid| seats(&self.users, notice, uid))
+            .cloned()
             .collect()
-    }
-
-    fn outlets<'a>(
-        &self,
-        among: &'a HashMap<Person, Vec<Outlet>>,
-        notice: &'a Notice,
-        uid: &Uid,
-    ) -> impl Iterator<Item = &'a Outlet> + use<'a> {
-        among
-            .get(&(notice.app.clone(), uid.clone()))
-            .into_iter()
-            .flatten()
-            .filter(|outlet| notice.except.as_ref() != Some(&outlet.session))
     }
 
     fn remove(&mut self, session: &SessionId) {
         let Some(seat) = self.seats.remove(session) else { return };
-        take_away(&mut self.users, (seat.app.clone(), seat.uid), session);
-        for uid in seat.watched {
+        take_away(&mut self.users, (seat.app.clone(), seat.uid.clone()), session);
+        for uid in std::mem::take(&mut *seat.watched()) {
             take_away(&mut self.watchers, (seat.app.clone(), uid), session);
         }
     }
 }
 
-fn take_away(from: &mut HashMap<Person, Vec<Outlet>>, person: Person, session: &SessionId) {
-    if let Some(outlets) = from.get_mut(&person) {
-        outlets.retain(|outlet| outlet.session != *session);
-        if outlets.is_empty() {
+/// Where a notice about this user goes.
+fn seats<'a>(
+    among: &'a HashMap<Person, Vec<Arc<Seat>>>,
+    notice: &'a Notice,
+    uid: &Uid,
+) -> impl Iterator<Item = &'a Arc<Seat>> + use<'a> {
+    among
+        .get(&(notice.app.clone(), uid.clone()))
+        .into_iter()
+        .flatten()
+        .filter(|seat| notice.except.as_ref() != Some(&seat.session))
+}
+
+fn put(among: &mut HashMap<Person, Vec<Arc<Seat>>>, person: Person, seat: &Arc<Seat>) {
+    // Most users have one socket, so that room for more would be most of the room.
+    among.entry(person).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(seat));
+}
+
+fn take_away(from: &mut HashMap<Person, Vec<Arc<Seat>>>, person: Person, session: &SessionId) {
+    if let Some(seats) = from.get_mut(&person) {
+        seats.retain(|seat| seat.session != *session);
+        if seats.is_empty() {
             from.remove(&person);
         }
+    }
+}
+
+impl Seat {
+    fn watched(&self) -> MutexGuard<'_, BTreeSet<Uid>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscription {
     /// Where the socket's own answers go too, so that one queue keeps their order and their bound.
     #[must_use]
-    pub fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
+    pub fn outbox(&self) -> &Outbox {
+        &self.seat.outbox
     }
 
-    /// Adds to the users whose presence this session is told of.
-    pub fn watch(&self, uids: &[Uid]) {
+    /// Adds to the users whose presence this session is told of, or none where they would be too many.
+    pub fn watch(&self, uids: &[Uid], watched_max: usize) -> Result<(), TooManyWatched> {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-        let registry = &mut *registry;
-        let Some(seat) = registry.seats.get_mut(&self.session) else { return };
-        if !Arc::ptr_eq(&seat.outbox, &self.outbox) {
-            return;
+        let mut watched = self.seat.watched();
+        let fresh: BTreeSet<Uid> = uids.iter().filter(|uid| !watched.contains(*uid)).cloned().collect();
+        if watched.len() + fresh.len() > watched_max {
+            return Err(TooManyWatched);
         }
-        for uid in uids {
-            if seat.watched.insert(uid.clone()) {
-                let outlet = Outlet { session: self.session.clone(), outbox: Arc::clone(&self.outbox) };
-                registry.watchers.entry((seat.app.clone(), uid.clone())).or_default().push(outlet);
+        if self.is_seated(&registry) {
+            for uid in &fresh {
+                put(&mut registry.watchers, (self.seat.app.clone(), uid.clone()), &self.seat);
             }
+            watched.extend(fresh);
         }
+        Ok(())
+    }
+
+    /// Another session of the same name would have taken the place.
+    fn is_seated(&self, registry: &Registry) -> bool {
+        registry.seats.get(&self.seat.session).is_some_and(|seat| Arc::ptr_eq(seat, &self.seat))
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
-        let is_ours =
-            registry.seats.get(&self.session).is_some_and(|seat| Arc::ptr_eq(&seat.outbox, &self.outbox));
-        if is_ours {
-            registry.remove(&self.session);
+        if self.is_seated(&registry) {
+            registry.remove(&self.seat.session);
         }
     }
 }
@@ -322,7 +350,9 @@ mod tests {
     fn watchers_are_told_until_they_go() {
         let bus = LocalBus::default();
         let watcher = subscribed(&bus, "a", "w", "1");
-        watcher.watch(&[Uid::trusted("u"), Uid::trusted("u")]);
+        let twice = [Uid::trusted("u"), Uid::trusted("u")];
+        assert_eq!(watcher.watch(&twice, 1), Ok(()));
+        assert_eq!(watcher.watch(&[Uid::trusted("v")], 1), Err(TooManyWatched));
         bus.tell(notice(Audience::WatchersOf(Uid::trusted("u"))));
         assert!(watcher.outbox().take().is_some());
         assert_eq!(watcher.outbox().take(), None);

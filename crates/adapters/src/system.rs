@@ -43,6 +43,10 @@ impl Clock for RealClock {
         i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
+    fn ticks_us(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
     async fn sleep_until(&self, tick: i64) {
         loop {
             let wait_ms = tick.saturating_sub(self.ticks()).min(SLEEP_MS_MAX);
@@ -95,6 +99,12 @@ impl ManualClock {
             reading.wall = reading.wall.plus_ms(ms);
             reading.ticks += ms;
         });
+    }
+
+    /// How many wait for a tick.
+    #[must_use]
+    pub fn sleepers(&self) -> usize {
+        self.reading.receiver_count()
     }
 
     /// The wall clock jumps; ticks stand.

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use chathook_adapters::sqlite::{OpenError, Sqlite};
+use chathook_adapters::sqlite::{OpenError, Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::connection::{Connection, Platform};
 use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::event::Origin;
-use chathook_domain::ids::{AppId, DeviceId, EventId, LaneKey, LaneKind, SessionId, StartId, Time, Uid};
+use chathook_domain::ids::{
+    AppId, DeviceId, EventId, Key, LaneKey, LaneKind, SessionId, StartId, Time, Uid, WebhookId,
+};
 use chathook_domain::message::{Accepted, Change, ChangeKind, Draft, Receiver};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::receipt::{Mark, ReceiptKind};
@@ -19,7 +21,7 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
+    AppStore as _, Asked, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
     MessageStore as _, Offers, Opening, Settled, Store as _, StoreError, SwitchOff, UserStore as _,
     WebhookStore as _,
 };
@@ -53,7 +55,7 @@ struct House {
 
 fn open(dir: &Path, offered: &Arc<Offered>) -> Result<Sqlite, OpenError> {
     let offers: Arc<dyn Offers> = Arc::clone(offered) as _;
-    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers)
+    Sqlite::open(dir, Arc::new(Vault::from_key([7; 32])), offers, Options::default())
 }
 
 /// An app with alice and bob, and a webhook `hook` that listens to everything.
@@ -376,6 +378,29 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
     assert!(!target.webhook.is_on());
     let lanes = lanes_of(&house, LineOf { webhook_row: owed.webhook_row, stream: owed.stream }).await;
     assert_eq!(lanes, [LaneKey::trusted("alice_user_bob")], "what was owed waits");
+}
+
+#[tokio::test]
+async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged() {
+    let house = house().await;
+    let asked = |app: &str| Asked {
+        app: AppId::trusted(app),
+        webhook: WebhookId::trusted("hook"),
+        event: event_id(),
+        conversation: Key::trusted("alice_user_bob"),
+        sender: Uid::trusted("alice"),
+        verdict: "pass",
+        silence: None,
+        took_us: 1,
+        at: AT,
+    };
+    house.store.log_asked(vec![asked("gone"), asked("app1")]).await.expect("logged");
+    let db = rusqlite::Connection::open(house.dir.path().join("chathook.db")).expect("the file opens");
+    let apps: Vec<String> = db
+        .prepare("SELECT app FROM asked")
+        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
+        .expect("the log");
+    assert_eq!(apps, ["app1"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::Owed;
@@ -75,7 +75,8 @@ fn samples(owner: &str) -> Samples {
 /// An app with alice, bob and alice's group.
 async fn house() -> House {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+    let store =
+        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
     let store = store.expect("the store opens");
     let app = app("app1");
     store.create_app(app.clone(), Vec::new(), Some(samples("alice"))).await.expect("the app is made");
@@ -142,7 +143,7 @@ async fn a_group_made_again_starts_empty() {
     house.send("lounge", "group", "old").await;
     assert_eq!(house.lines().await, 2);
     let guid = Guid::trusted("lounge");
-    assert!(house.store.delete_group(&house.app.id, &guid).await.expect("deleted"));
+    assert!(house.store.delete_group(&house.app.id, &guid, AT).await.expect("deleted"));
     house.store.create_group(&house.app.id, lounge("alice"), Vec::new()).await.expect("made again");
     let new = house.send("lounge", "group", "new").await;
     assert_eq!(house.ids(None, None).await, [kept.id.0, new.id.0]);

@@ -5,6 +5,10 @@ use serde_json::{Value, json};
 use crate::fields::Fields;
 use crate::ids::{AppId, Time};
 use crate::refusal::{Code, Refusal};
+use crate::retention::Retention;
+
+/// Bytes of a change of the retention, as JSON.
+const RETENTION_BYTES_MAX: usize = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
@@ -26,6 +30,7 @@ pub struct Settings {
     pub edits_through_after_message: bool,
     /// Origins whose pages may call REST and open sockets; `*` is any.
     pub allowed_origins: Vec<String>,
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -35,6 +40,7 @@ impl Default for Settings {
             before_message_on_edit: false,
             edits_through_after_message: true,
             allowed_origins: Vec::new(),
+            retention: Retention::default(),
         }
     }
 }
@@ -47,6 +53,7 @@ impl Settings {
             "beforeMessageOnEdit": self.before_message_on_edit,
             "editsThroughAfterMessage": self.edits_through_after_message,
             "allowedOrigins": self.allowed_origins,
+            "retention": self.retention.to_json(),
         })
     }
 
@@ -69,6 +76,9 @@ impl Settings {
         }
         if let Some(origins) = fields.texts("allowedOrigins", 100, 255)? {
             changed.allowed_origins = origins;
+        }
+        if let Some(days) = fields.object("retention", RETENTION_BYTES_MAX)? {
+            changed.retention = changed.retention.changed_by(&days)?;
         }
         Ok(changed)
     }

@@ -33,7 +33,7 @@ pub struct Owed {
 }
 
 /// Where a delivery stands, as listings name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Waiting,
     Delivered,
@@ -43,6 +43,13 @@ pub enum Status {
 }
 
 impl Status {
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Delivered, Self::Failed, Self::Cancelled, Self::Expired];
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text)
+    }
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! A message on its way: `Draft` (parsed) → `Accepted` (may be stored) → `Message` (stored, numbered).
 
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
@@ -184,22 +186,33 @@ impl Accepted {
         self.draft.receiver.conversation_of(&self.sender.uid)
     }
 
-    /// The message with its number, or without for `before_message` (spec 1.3).
+    /// The message as `before_message` tells of it: it has no number yet.
+    #[must_use]
+    pub fn unnumbered(&self) -> Unnumbered {
+        Unnumbered(self.numbered(MessageId(0)))
+    }
+
+    /// The message with its number.
     #[must_use]
     pub fn numbered(&self, id: MessageId) -> Message {
+        self.clone().into_numbered(id)
+    }
+
+    #[must_use]
+    pub fn into_numbered(self, id: MessageId) -> Message {
         let conversation = self.conversation();
-        let mut data = self.draft.data.clone();
-        data.insert("entities".to_owned(), entities(&self.sender, &self.receiver_entity, &conversation));
+        let mut data = self.draft.data;
+        data.insert("entities".to_owned(), entities(&self.sender, self.receiver_entity, &conversation));
         Message {
             id,
             conversation,
-            sender: self.sender.uid.clone(),
-            receiver: self.draft.receiver.clone(),
+            sender: self.sender.uid,
+            receiver: self.draft.receiver,
             category: self.draft.category,
-            kind: self.draft.kind.clone(),
+            kind: self.draft.kind,
             data,
-            muid: self.draft.muid.clone(),
-            tags: self.draft.tags.clone(),
+            muid: self.draft.muid,
+            tags: self.draft.tags,
             sent_at: self.at,
             updated_at: self.at,
             edited: None,
@@ -207,14 +220,6 @@ impl Accepted {
             delivered_at: None,
             read_at: None,
         }
-    }
-
-    /// The `data` of `before_message`: the message that is not yet one.
-    #[must_use]
-    pub fn to_unnumbered_json(&self) -> Value {
-        let mut object = self.numbered(MessageId(0)).to_json();
-        object.as_object_mut().expect("a message is an object").shift_remove("id");
-        object
     }
 }
 
@@ -244,41 +249,68 @@ impl Message {
     /// The spec's message object (spec 4.3). A deleted message keeps its frame and loses its content.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut data = self.data.clone();
-        if self.deleted.is_some() {
-            data.retain(|name, _| name == "entities");
+        serde_json::to_value(self).expect("a message can always be written")
+    }
+}
+
+/// A message without its `id`.
+pub struct Unnumbered(Message);
+
+impl Serialize for Unnumbered {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_with_id(None, serializer)
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.serialize_with_id(Some(self.id), serializer)
+    }
+}
+
+impl Message {
+    fn serialize_with_id<S: Serializer>(
+        &self,
+        id: Option<MessageId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(id) = id {
+            map.serialize_entry("id", &format_args!("{id}"))?;
         }
-        let mut object = json!({"id": self.id.to_string()});
-        let map = object.as_object_mut().expect("json! made an object");
         if let Some(muid) = &self.muid {
-            map.insert("muid".to_owned(), json!(muid));
+            map.serialize_entry("muid", muid)?;
         }
-        map.insert("conversationId".to_owned(), json!(self.conversation.as_str()));
-        map.insert("sender".to_owned(), json!(self.sender.as_str()));
-        map.insert("receiverType".to_owned(), json!(self.receiver.kind()));
-        map.insert("receiver".to_owned(), json!(self.receiver.id()));
-        map.insert("category".to_owned(), json!(self.category.as_str()));
-        map.insert("type".to_owned(), json!(self.kind));
-        map.insert("data".to_owned(), Value::Object(data));
+        map.serialize_entry("conversationId", self.conversation.as_str())?;
+        map.serialize_entry("sender", self.sender.as_str())?;
+        map.serialize_entry("receiverType", self.receiver.kind())?;
+        map.serialize_entry("receiver", self.receiver.id())?;
+        map.serialize_entry("category", self.category.as_str())?;
+        map.serialize_entry("type", &self.kind)?;
+        match (&self.deleted, self.data.get("entities")) {
+            (None, _) => map.serialize_entry("data", &self.data)?,
+            (Some(_), Some(entities)) => map.serialize_entry("data", &json!({"entities": entities}))?,
+            (Some(_), None) => map.serialize_entry("data", &json!({}))?,
+        }
         if !self.tags.is_empty() {
-            map.insert("tags".to_owned(), json!(self.tags));
+            map.serialize_entry("tags", &self.tags)?;
         }
-        map.insert("sentAt".to_owned(), json!(self.sent_at.seconds()));
-        map.insert("updatedAt".to_owned(), json!(self.updated_at.seconds()));
+        map.serialize_entry("sentAt", &self.sent_at.seconds())?;
+        map.serialize_entry("updatedAt", &self.updated_at.seconds())?;
         for (at_name, by_name, change) in
             [("editedAt", "editedBy", &self.edited), ("deletedAt", "deletedBy", &self.deleted)]
         {
             if let Some((at, by)) = change {
-                map.insert(at_name.to_owned(), json!(at.seconds()));
-                map.insert(by_name.to_owned(), json!(by.as_str()));
+                map.serialize_entry(at_name, &at.seconds())?;
+                map.serialize_entry(by_name, by.as_str())?;
             }
         }
         for (name, at) in [("deliveredAt", self.delivered_at), ("readAt", self.read_at)] {
             if let Some(at) = at {
-                map.insert(name.to_owned(), json!(at.seconds()));
+                map.serialize_entry(name, &at.seconds())?;
             }
         }
-        object
+        map.end()
     }
 }
 
@@ -423,8 +455,7 @@ fn edit(message: &mut Message, data: &Map<String, Value>) {
     }
 }
 
-fn entities(sender: &User, receiver_entity: &Value, conversation: &Key) -> Value {
-    let mut receiver = receiver_entity.clone();
+fn entities(sender: &User, mut receiver: Value, conversation: &Key) -> Value {
     if let Some(entity) = receiver.get_mut("entity").and_then(Value::as_object_mut) {
         entity.insert("conversationId".to_owned(), json!(conversation.as_str()));
     }

@@ -43,7 +43,12 @@ pub enum Code {
     BlockedByWebhook,
     WebhookNotFound,
     WebhookLimit,
+    WebhookOff,
     TriggerNotFound,
+    DeliveryNotFound,
+    DeliveryEnded,
+    ReplayNotFound,
+    EventsGone,
     WebhookVersionUnsupported,
     ApiNotFound,
     MethodNotAllowed,
@@ -101,7 +106,12 @@ impl Code {
             Self::BlockedByWebhook => "ERR_BLOCKED_BY_WEBHOOK",
             Self::WebhookNotFound => "ERR_WEBHOOK_NOT_FOUND",
             Self::WebhookLimit => "ERR_PLAN_QUOTA_RESTRICTION",
+            Self::WebhookOff => "ERR_WEBHOOK_OFF",
             Self::TriggerNotFound => "ERR_TRIGGER_NOT_FOUND",
+            Self::DeliveryNotFound => "ERR_DELIVERY_NOT_FOUND",
+            Self::DeliveryEnded => "ERR_DELIVERY_ENDED",
+            Self::ReplayNotFound => "ERR_REPLAY_NOT_FOUND",
+            Self::EventsGone => "ERR_EVENTS_GONE",
             Self::WebhookVersionUnsupported => "ERR_INVALID_API_VERSION",
             Self::ApiNotFound => "ERR_API_NOT_FOUND",
             Self::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
@@ -124,18 +134,27 @@ pub struct Refusal {
     pub message: String,
     /// The field at fault, where one is.
     pub field: Option<String>,
+    /// A value that its sender needs to go on, under the name that `details` gives it.
+    pub fact: Option<(&'static str, String)>,
 }
 
 impl Refusal {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self { code, message: message.into(), field: None, fact: None }
     }
 
     /// A complaint about one field: "`field` complaint."
     #[must_use]
     pub fn field(code: Code, field: &str, complaint: &str) -> Self {
-        Self { code, message: format!("The field '{field}' {complaint}."), field: Some(field.to_owned()) }
+        let message = format!("The field '{field}' {complaint}.");
+        Self { code, message, field: Some(field.to_owned()), fact: None }
+    }
+
+    /// The same refusal with a value that its sender needs.
+    #[must_use]
+    pub fn with_fact(self, name: &'static str, value: impl ToString) -> Self {
+        Self { fact: Some((name, value.to_string())), ..self }
     }
 
     /// The store cannot write now; the caller may try again.

@@ -57,37 +57,51 @@ pub fn silent(cause: String, on_failure: OnFailure) -> Judgement {
     Judgement { verdict, silence: Some(cause) }
 }
 
-/// The draft as this verdict leaves it, `None` when it is dropped, `Err` when a replacement is not fit.
-pub fn apply(draft: &Draft, webhook: &WebhookId, verdict: &Verdict) -> Result<Option<Draft>, String> {
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    GoesOn,
+    Dropped,
+}
+
+/// Lets the verdict take effect on the draft. `Err` when a replacement is not fit: the draft is then as
+/// it was.
+pub fn apply(draft: &mut Draft, webhook: &WebhookId, verdict: &Verdict) -> Result<Fate, String> {
     match verdict {
-        Verdict::Pass => Ok(Some(draft.clone())),
-        Verdict::Drop { .. } => Ok(None),
-        Verdict::Inject(object) => Ok(Some(injected(draft, webhook, object))),
+        Verdict::Pass => {}
+        Verdict::Drop { .. } => return Ok(Fate::Dropped),
+        Verdict::Inject(object) => place(draft, webhook, object),
         Verdict::Replace { data, inject } => {
-            let mut changed = draft.clone();
-            let earlier = changed.data.get("metadata").and_then(|m| m.get(INJECTED)).cloned();
-            for (name, value) in data {
-                changed.data.insert(name.clone(), value.clone());
+            let mut changed = replaced(draft, data)?;
+            if let Some(object) = inject {
+                place(&mut changed, webhook, object);
             }
-            // What hooks before this one placed is neither the sender's nor this hook's to change, and
-            // does not count in the size.
-            if let Some(Value::Object(metadata)) = changed.data.get_mut("metadata") {
-                metadata.shift_remove(INJECTED);
-            }
-            changed
-                .check()
-                .and_then(|()| changed.check_size())
-                .map_err(|refusal| format!("the replacement was refused: {}", refusal.message))?;
-            if let Some(earlier) = earlier {
-                let metadata = changed.data.entry("metadata").or_insert_with(|| json!({}));
-                metadata[INJECTED] = earlier;
-            }
-            Ok(Some(match inject {
-                Some(object) => injected(&changed, webhook, object),
-                None => changed,
-            }))
+            *draft = changed;
         }
     }
+    Ok(Fate::GoesOn)
+}
+
+fn replaced(draft: &Draft, data: &Map<String, Value>) -> Result<Draft, String> {
+    let mut changed = draft.clone();
+    let earlier = changed.data.get("metadata").and_then(|m| m.get(INJECTED)).cloned();
+    for (name, value) in data {
+        changed.data.insert(name.clone(), value.clone());
+    }
+    // What hooks before this one placed is neither the sender's nor this hook's to change, and
+    // does not count in the size.
+    if let Some(Value::Object(metadata)) = changed.data.get_mut("metadata") {
+        metadata.shift_remove(INJECTED);
+    }
+    changed
+        .check()
+        .and_then(|()| changed.check_size())
+        .map_err(|refusal| format!("the replacement was refused: {}", refusal.message))?;
+    if let Some(earlier) = earlier {
+        let metadata = changed.data.entry("metadata").or_insert_with(|| json!({}));
+        metadata[INJECTED] = earlier;
+    }
+    Ok(changed)
 }
 
 fn read(outcome: &Outcome) -> Result<Verdict, String> {
@@ -136,15 +150,13 @@ fn fit(object: Map<String, Value>) -> Result<Map<String, Value>, String> {
     if bytes > INJECTED_BYTES_MAX { Err("injected_too_large".to_owned()) } else { Ok(object) }
 }
 
-fn injected(draft: &Draft, webhook: &WebhookId, object: &Map<String, Value>) -> Draft {
-    let mut changed = draft.clone();
-    let metadata = changed.data.entry("metadata").or_insert_with(|| json!({}));
+fn place(draft: &mut Draft, webhook: &WebhookId, object: &Map<String, Value>) {
+    let metadata = draft.data.entry("metadata").or_insert_with(|| json!({}));
     // `check` lets only an object through as metadata.
     if let Some(metadata) = metadata.as_object_mut() {
         let ours = metadata.entry(INJECTED).or_insert_with(|| json!({"webhooks": {}}));
         ours["webhooks"][webhook.as_str()] = Value::Object(object.clone());
     }
-    changed
 }
 
 #[cfg(test)]
@@ -187,7 +199,8 @@ mod tests {
             let body = json!({"label": word}).to_string();
             let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
             let webhook = WebhookId::trusted("gate");
-            let after = apply(&draft(), &webhook, &verdict).expect("applies").expect("goes on");
+            let mut after = draft();
+            prop_assert_eq!(apply(&mut after, &webhook, &verdict), Ok(Fate::GoesOn));
             prop_assert_eq!(&after.data["metadata"][INJECTED]["webhooks"]["gate"]["label"], &json!(word));
             prop_assert_eq!(&after.data["text"], &json!("hi"));
         }
@@ -200,7 +213,8 @@ mod tests {
             data.insert(name.clone(), json!("x"));
             let body = json!({"action": "replace", "data": data}).to_string();
             let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
-            let after = apply(&draft(), &WebhookId::trusted("gate"), &verdict).expect("applies").expect("goes on");
+            let mut after = draft();
+            prop_assert_eq!(apply(&mut after, &WebhookId::trusted("gate"), &verdict), Ok(Fate::GoesOn));
             prop_assert_eq!(&after.data["text"], &json!("bye"));
             prop_assert!(after.data.get(&name).is_none());
         }
@@ -210,7 +224,9 @@ mod tests {
     fn a_replacement_that_is_not_fit_is_refused_with_the_reason() {
         let body = json!({"action": "replace", "data": {"text": ""}}).to_string();
         let verdict = judge(&answered(200, body.as_bytes()), OnFailure::Propagate).verdict;
-        assert!(apply(&draft(), &WebhookId::trusted("gate"), &verdict).is_err());
+        let mut after = draft();
+        assert!(apply(&mut after, &WebhookId::trusted("gate"), &verdict).is_err());
+        assert_eq!(after, draft(), "it goes on as it was");
     }
 
     #[test]

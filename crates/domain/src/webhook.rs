@@ -10,12 +10,15 @@ use url::Url;
 use crate::fields::Fields;
 use crate::ids::{Time, WebhookId};
 use crate::refusal::{Code, Refusal};
+use crate::signature::Secrets;
 use crate::trigger::Trigger;
 
 /// Webhooks an app may have (spec 2.3).
 pub const WEBHOOKS_PER_APP_MAX: usize = 25;
 /// Attempts of one webhook in flight at once (design 6).
 pub const IN_FLIGHT_MAX: usize = 64;
+/// Connections kept open to one host: all webhooks of an app may point there.
+pub const IDLE_CONNECTIONS_MAX: usize = IN_FLIGHT_MAX * WEBHOOKS_PER_APP_MAX;
 
 /// A checked endpoint URL: http(s), at most 255 characters, no userinfo.
 /// Whether plain `http` and the address are allowed is the guard's affair.
@@ -128,6 +131,82 @@ impl OnFailure {
     }
 }
 
+/// How long a delivery that keeps failing holds its lane, while others of its webhook succeed (design 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It never does: the webhook asks for no order.
+    None,
+    /// For this many seconds, 1 to `Self::SECONDS_MAX`.
+    Bounded(u32),
+    /// For as long as it waits: the order is strict.
+    Unlimited,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self::Bounded(60)
+    }
+}
+
+impl Patience {
+    const SECONDS_MAX: u32 = 24 * 60 * 60;
+    const UNLIMITED: &str = "unlimited";
+    /// What a table holds for `Unlimited`.
+    const UNLIMITED_STORED: i64 = -1;
+
+    /// In milliseconds; `None` is without end.
+    #[must_use]
+    pub fn ms(self) -> Option<i64> {
+        match self {
+            Self::None => Some(0),
+            Self::Bounded(seconds) => Some(i64::from(seconds) * 1_000),
+            Self::Unlimited => None,
+        }
+    }
+
+    /// Reads `patienceSeconds`.
+    pub fn parse(given: &Value) -> Result<Self, Refusal> {
+        if given.as_str() == Some(Self::UNLIMITED) {
+            return Ok(Self::Unlimited);
+        }
+        given.as_i64().and_then(Self::of_seconds).ok_or_else(|| {
+            let complaint =
+                format!("must be a whole number from 0 to {} or '{}'", Self::SECONDS_MAX, Self::UNLIMITED);
+            Refusal::field(Code::BadRequest, "patienceSeconds", &complaint)
+        })
+    }
+
+    #[must_use]
+    pub fn to_json(self) -> Value {
+        match self {
+            Self::None => json!(0),
+            Self::Bounded(seconds) => json!(seconds),
+            Self::Unlimited => json!(Self::UNLIMITED),
+        }
+    }
+
+    /// The number that a table holds: seconds, or -1 without end.
+    #[must_use]
+    pub fn stored(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Bounded(seconds) => i64::from(seconds),
+            Self::Unlimited => Self::UNLIMITED_STORED,
+        }
+    }
+
+    /// The patience of a number that a table holds; `None` where it is none of ours.
+    #[must_use]
+    pub fn of_stored(number: i64) -> Option<Self> {
+        if number == Self::UNLIMITED_STORED { Some(Self::Unlimited) } else { Self::of_seconds(number) }
+    }
+
+    fn of_seconds(seconds: i64) -> Option<Self> {
+        let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= Self::SECONDS_MAX)?;
+        Some(if seconds == 0 { Self::None } else { Self::Bounded(seconds) })
+    }
+}
+
 /// Basic auth of a webhook's requests.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -157,7 +236,7 @@ pub struct Webhook {
     pub id: WebhookId,
     pub config: Config,
     pub triggers: Vec<Trigger>,
-    pub signing_secret: SigningSecret,
+    pub secrets: Secrets,
     /// Why it was switched off, where it was: by a 410, not by a person.
     pub switched_off: Option<String>,
     pub created_at: Time,
@@ -176,23 +255,7 @@ pub struct Config {
     pub on_failure: OnFailure,
     /// The whole attempt, 1,000 to 30,000.
     pub timeout_ms: i64,
-}
-
-/// The key of the signature: 32 bytes, shown as `whsec_` and base64.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SigningSecret(pub Vec<u8>);
-
-impl std::fmt::Debug for SigningSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SigningSecret(..)")
-    }
-}
-
-impl SigningSecret {
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        format!("whsec_{}", STANDARD.encode(&self.0))
-    }
+    pub patience: Patience,
 }
 
 /// A new webhook, as `POST /apps/{appId}/webhooks` describes it.
@@ -224,6 +287,7 @@ impl WebhookDraft {
             retry_on_failure: true,
             on_failure: OnFailure::Propagate,
             timeout_ms: 10_000,
+            patience: Patience::default(),
         };
         Ok(Self { id, config: blank.changed_by(body)? })
     }
@@ -245,6 +309,9 @@ impl Config {
         changed.use_basic_auth = fields.flag("useBasicAuth")?.unwrap_or(changed.use_basic_auth);
         if let Some(ms) = fields.number("timeoutMs", 1_000, 30_000)? {
             changed.timeout_ms = ms;
+        }
+        if let Some(given) = fields.get("patienceSeconds") {
+            changed.patience = Patience::parse(given)?;
         }
         if let Some(text) = fields.text("onFailure", 20)? {
             changed.on_failure = OnFailure::parse(&text).ok_or_else(|| {
@@ -284,6 +351,7 @@ impl Webhook {
             "username": config.credentials.as_ref().map(|c| c.username.as_str()),
             "enabled": self.is_on(), "retryOnFailure": config.retry_on_failure,
             "onFailure": config.on_failure.as_str(), "timeoutMs": config.timeout_ms,
+            "patienceSeconds": config.patience.to_json(),
             "createdAt": self.created_at.seconds(), "updatedAt": self.updated_at.seconds(),
         });
         if let Some(reason) = &self.switched_off {
@@ -340,5 +408,38 @@ fn plain(fields: &Fields<'_>, field: &str, length_max: usize) -> Result<Option<S
             field,
             "must be printable ASCII without spaces (a user name without ':')",
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_read_shown_and_kept_as_the_same() {
+        let cases = [
+            (json!(0), Patience::None),
+            (json!(1), Patience::Bounded(1)),
+            (json!(86_400), Patience::Bounded(86_400)),
+            (json!("unlimited"), Patience::Unlimited),
+        ];
+        for (given, patience) in cases {
+            assert_eq!(Patience::parse(&given).expect("fit"), patience);
+            assert_eq!(patience.to_json(), given);
+            assert_eq!(Patience::of_stored(patience.stored()), Some(patience));
+        }
+        for unfit in
+            [json!(-1), json!(86_401), json!(1.5), json!("60"), json!("none"), json!(true), json!([])]
+        {
+            let refusal = Patience::parse(&unfit).expect_err("unfit");
+            assert_eq!(refusal.field.as_deref(), Some("patienceSeconds"), "{unfit}");
+        }
+        assert_eq!(Patience::of_stored(-2), None);
+    }
+
+    #[test]
+    fn patience_is_spent_at_its_end_at_once_or_never() {
+        let patiences = [Patience::None, Patience::default(), Patience::Unlimited];
+        assert_eq!(patiences.map(Patience::ms), [Some(0), Some(60_000), None]);
     }
 }

@@ -1,5 +1,7 @@
 //! Apps: make, list, delete, settings, and the sample users of a new one.
 
+use std::sync::Arc;
+
 use chathook_domain::app::{ApiKey, App, AppDraft, KeyScope, Settings};
 use chathook_domain::group::{About, Group, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Time, Uid};
@@ -8,6 +10,7 @@ use chathook_domain::user::{Profile, User};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::Samples;
+use crate::ports::upkeep::Doomed;
 
 /// The users that a new app starts with.
 pub const SAMPLE_USERS: [(&str, &str); 5] =
@@ -37,6 +40,7 @@ impl Engine {
             settings: Settings::default(),
             created_at: now,
         };
+        self.finish_removal(Doomed::App(app.id.clone())).await?;
         let samples = draft.with_sample_data.then(|| samples(now));
         self.store.create_app(app.clone(), keys.clone(), samples).await.map_err(refuse)?;
         Ok((app, keys))
@@ -52,11 +56,12 @@ impl Engine {
 
     /// Deletes an app with everything in it.
     pub async fn delete_app(&self, id: &AppId) -> Result<(), Refusal> {
-        if self.store.delete_app(id).await.map_err(refuse)? {
-            Ok(())
-        } else {
-            Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))
+        let webhooks = self.store.webhooks(id).await.map_err(refuse)?;
+        if !self.store.delete_app(id, self.clock.now()).await.map_err(refuse)? {
+            return Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")));
         }
+        self.hooks.forget(webhooks.iter().map(|webhook| webhook.row));
+        Ok(())
     }
 
     pub async fn change_settings(&self, app: &AppId, body: &serde_json::Value) -> Result<Settings, Refusal> {
@@ -66,7 +71,7 @@ impl Engine {
     }
 
     /// The app and scope of an API key.
-    pub async fn app_of_key(&self, key: &str) -> Result<(App, KeyScope), Refusal> {
+    pub async fn app_of_key(&self, key: &str) -> Result<(Arc<App>, KeyScope), Refusal> {
         let found = self.store.app_of_key(key).await.map_err(refuse)?;
         found.ok_or_else(|| {
             Refusal::new(Code::ApiKeyNotFound, "The header 'apikey' names no key of this server.")

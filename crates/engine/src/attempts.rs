@@ -10,19 +10,20 @@ use chathook_domain::event::body_for;
 use chathook_domain::ids::Time;
 use chathook_domain::line::Taken;
 use chathook_domain::outcome::{Failure, Outcome};
-use chathook_domain::webhook::IN_FLIGHT_MAX;
+use chathook_domain::webhook::IDLE_CONNECTIONS_MAX;
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
-use crate::ask::headers;
-use crate::dispatch::{Dispatcher, Means};
+use crate::dispatch::Dispatcher;
 use crate::lines::Room;
-use crate::ports::endpoints::{Destination, Exchange, Phases, Post};
+use crate::ports::clock::Clock;
+use crate::ports::endpoints::{Destination, Endpoints, Exchange, Phases, Post};
 use crate::ports::store::{Settled, Target};
+use crate::request_headers::headers;
 
 /// How much of an endpoint's answer is read (design 6).
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long after its own clock a sender is given up.
 const SENDER_SLACK_MS: i64 = 250;
 
@@ -40,7 +41,9 @@ impl Dispatcher {
         while let Some(errand) = self.next_errand(&room) {
             let started_at = self.means.clock.now();
             let post = post_of(&errand, started_at);
-            let attempt = AssertUnwindSafe(attempt(&self.means, post)).catch_unwind().await;
+            let attempt = AssertUnwindSafe(attempt(&*self.means.clock, &*self.means.endpoints, post))
+                .catch_unwind()
+                .await;
             let exchange = attempt.unwrap_or_else(|_| {
                 tracing::error!(webhook.row = room.row, "an attempt panicked");
                 failed(Failure::Internal)
@@ -135,7 +138,7 @@ fn post_of(errand: &Errand, now: Time) -> Post {
     let Errand { taken: Taken { owed, .. }, target, destination, settled } = errand;
     let webhook = &target.webhook;
     let body = body_for(&owed.body, &webhook.id);
-    let mut headers = headers(webhook, &owed.event_id, now.seconds(), &body);
+    let mut headers = headers(webhook, &owed.event_id, now, &body);
     headers.write("chathook-attempt", owed.attempts + 1);
     headers.write("chathook-sequence", owed.sequence);
     headers.write("chathook-settled", settled);
@@ -150,18 +153,19 @@ fn post_of(errand: &Errand, now: Time) -> Post {
         connect_timeout: CONNECT_TIMEOUT,
         timeout: Duration::from_millis(webhook.config.timeout_ms.max(0).cast_unsigned()),
         answer_bytes_max: ANSWER_BYTES_MAX,
-        idle_connections_max: IN_FLIGHT_MAX,
+        idle_connections_max: IDLE_CONNECTIONS_MAX,
     }
 }
 
-async fn attempt(means: &Means, post: Post) -> Exchange {
+/// Makes one attempt, within its clock.
+pub(crate) async fn attempt(clock: &dyn Clock, endpoints: &dyn Endpoints, post: Post) -> Exchange {
     // The sender keeps the clock and knows more; this one is for a sender that does not come back.
     let timeout_ms = i64::try_from(post.timeout.as_millis()).unwrap_or(i64::MAX);
-    let deadline = means.clock.ticks().saturating_add(timeout_ms).saturating_add(SENDER_SLACK_MS);
+    let deadline = clock.ticks().saturating_add(timeout_ms).saturating_add(SENDER_SLACK_MS);
     tokio::select! {
         biased;
-        exchange = means.endpoints.post(post) => exchange,
-        () = means.clock.sleep_until(deadline) => failed(Failure::Timeout),
+        exchange = endpoints.post(post) => exchange,
+        () = clock.sleep_until(deadline) => failed(Failure::Timeout),
     }
 }
 

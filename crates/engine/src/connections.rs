@@ -110,13 +110,7 @@ impl Engine {
         for replaced in &opened.replaced {
             self.tell_ended(&app.id, replaced);
         }
-        Ok(LoggedIn {
-            app: Arc::new(app),
-            user,
-            connection,
-            cursor: opened.cursor,
-            token_hash: owner.token_hash,
-        })
+        Ok(LoggedIn { app, user, connection, cursor: opened.cursor, token_hash: owner.token_hash })
     }
 
     /// The token ends, and with it all its sockets.
@@ -156,7 +150,7 @@ impl Engine {
         let found = self.store.app_of_token(token).await.map_err(refuse)?;
         let (app, owner) = found.ok_or_else(unknown_token)?;
         let user = self.active_user(&app.id, &owner.uid).await?;
-        Ok(Caller { app: Arc::new(app), uid: user.uid, origin: Origin::Rest, session: None })
+        Ok(Caller { app, uid: user.uid, origin: Origin::Rest, session: None })
     }
 
     /// What a user's sockets may have missed after a cursor.

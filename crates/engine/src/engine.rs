@@ -7,14 +7,17 @@ use chathook_domain::app::App;
 use chathook_domain::ids::{AppId, EventId, StartId, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
+use tokio::sync::{Notify, watch};
 
-use crate::ask::Asking;
+use crate::asked_log::{AskedLog, write_asked};
 use crate::dispatch::Means;
+use crate::hooks::Hooks;
 use crate::lines::Lines;
 use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{SharedStore, StoreError};
+use crate::ports::upkeep::Doomed;
 use crate::send_message::MuidsUnderWay;
 
 pub struct Engine {
@@ -27,8 +30,11 @@ pub struct Engine {
     pub dispatch: Arc<Lines>,
     pub start: StartId,
     pub rules: EndpointRules,
-    pub(crate) asking: Asking,
+    pub(crate) hooks: Hooks,
+    pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
+    /// Told when a replay begins.
+    pub(crate) replay_nudge: Notify,
 }
 
 /// Says why a literal address may not be called.
@@ -66,8 +72,10 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
-            asking: Asking::default(),
+            hooks: Hooks::default(),
+            asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
+            replay_nudge: Notify::new(),
         }
     }
 
@@ -82,6 +90,11 @@ impl Engine {
             lines: self.dispatch.clone(),
             start: self.start.clone(),
         }
+    }
+
+    /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
+    pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.
@@ -103,8 +116,14 @@ impl Engine {
         user.filter(|u| u.deactivated_at.is_none()).ok_or_else(|| uid_not_found(uid))
     }
 
+    /// A name that is given again is free only when all that was known by it is gone.
+    pub(crate) async fn finish_removal(&self, doomed: Doomed) -> Result<(), Refusal> {
+        while self.store.remove_doomed(Some(doomed.clone())).await.map_err(refuse)? {}
+        Ok(())
+    }
+
     /// The app of an id that came with management credentials.
-    pub async fn app(&self, id: &AppId) -> Result<App, Refusal> {
+    pub async fn app(&self, id: &AppId) -> Result<Arc<App>, Refusal> {
         let app = self.store.app(id).await.map_err(refuse)?;
         app.ok_or_else(|| Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")))
     }

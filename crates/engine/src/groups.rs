@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse, uid_not_found};
 use crate::ports::store::{Committed, Page, PageRequest};
+use crate::ports::upkeep::Doomed;
 
 /// What came of adding one user.
 pub struct Added {
@@ -33,6 +34,7 @@ impl Engine {
             created_at: now,
             updated_at: None,
         };
+        self.finish_removal(Doomed::Group(caller.app.id.clone(), group.guid.clone())).await?;
         self.store.create_group(&caller.app.id, group, members).await.map_err(refuse)
     }
 
@@ -79,7 +81,7 @@ impl Engine {
     pub async fn delete_group(&self, caller: &Caller, guid: &Guid) -> Result<(), Refusal> {
         self.group(&caller.app.id, guid).await?;
         self.require_scope(caller, guid, Scope::Admin).await?;
-        self.store.delete_group(&caller.app.id, guid).await.map_err(refuse)?;
+        self.store.delete_group(&caller.app.id, guid, self.clock.now()).await.map_err(refuse)?;
         Ok(())
     }
 

@@ -4,11 +4,15 @@
 
 pub mod ports;
 pub mod caller;
+mod request_headers;
 mod places;
 pub mod lines;
 mod settlements;
 pub mod dispatch;
+mod hooks;
+mod asked_log;
 pub mod engine;
+pub mod upkeep;
 pub mod apps;
 pub mod users;
 pub mod groups;
@@ -19,3 +23,6 @@ pub mod send_message;
 pub mod messages;
 pub mod receipts;
 pub mod connections;
+pub mod history;
+pub mod replay;
+pub mod test_event;

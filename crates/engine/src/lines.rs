@@ -37,6 +37,8 @@ impl Default for Limits {
 pub struct Lines {
     limits: Limits,
     rooms: RwLock<HashMap<i64, Arc<Room>>>,
+    /// Read while a room is visited, when the map must not be waited for.
+    rooms_count: AtomicUsize,
     /// Rows with something new to look at.
     stirred: Mutex<BTreeSet<i64>>,
     pub(crate) nudge: Notify,
@@ -90,7 +92,7 @@ impl Offers for Lines {
             // Without a room it is found in the store, when there is one.
             if let Some(room) = rooms.get(&row) {
                 let mut visit = self.visit(room);
-                let memory = self.memory_of(&visit, rooms.len());
+                let memory = if self.is_tight(&visit) { Memory::Tight } else { Memory::Ample };
                 visit.line.offer(delivery, memory);
             }
             rows.insert(row);
@@ -110,6 +112,7 @@ impl Lines {
         Self {
             limits,
             rooms: RwLock::default(),
+            rooms_count: AtomicUsize::new(0),
             stirred: Mutex::default(),
             nudge: Notify::new(),
             places: Places::bounded(limits.attempts_max),
@@ -191,12 +194,19 @@ impl Lines {
             counted_bytes: 0,
         };
         let room = Arc::new(Room { row: webhook_row, open: Mutex::new(open) });
-        self.rooms.write().expect("no one panics while holding this lock").entry(webhook_row).or_insert(room);
+        let mut rooms = self.rooms.write().expect("no one panics while holding this lock");
+        rooms.entry(webhook_row).or_insert(room);
+        self.rooms_count.store(rooms.len(), Ordering::Relaxed);
     }
 
     /// Closes the room of a webhook that is gone.
     pub(crate) fn close(&self, webhook_row: i64) {
-        let room = self.rooms.write().expect("no one panics while holding this lock").remove(&webhook_row);
+        let room = {
+            let mut rooms = self.rooms.write().expect("no one panics while holding this lock");
+            let room = rooms.remove(&webhook_row);
+            self.rooms_count.store(rooms.len(), Ordering::Relaxed);
+            room
+        };
         if let Some(room) = room {
             self.visit(&room).line.forget_what_waits();
         }
@@ -204,14 +214,9 @@ impl Lines {
 
     /// Whether this webhook has more than its share of a memory that is short.
     pub(crate) fn is_tight(&self, visit: &Visit<'_>) -> bool {
-        let rooms = self.rooms.read().expect("no one panics while holding this lock").len();
-        self.memory_of(visit, rooms) == Memory::Tight
-    }
-
-    fn memory_of(&self, visit: &Visit<'_>, rooms: usize) -> Memory {
         let is_short = self.queued_bytes.load(Ordering::Relaxed) >= self.limits.queued_bytes_max;
-        let has_its_share = visit.line.queued_bytes() >= self.limits.queued_bytes_max / rooms.max(1);
-        if is_short && has_its_share { Memory::Tight } else { Memory::Ample }
+        let rooms = self.rooms_count.load(Ordering::Relaxed).max(1);
+        is_short && visit.line.queued_bytes() >= self.limits.queued_bytes_max / rooms
     }
 }
 
@@ -276,7 +281,7 @@ impl Drop for Visit<'_> {
 fn policy_of(target: &Target, bounds: Bounds) -> Policy {
     let config = &target.webhook.config;
     Policy {
-        patience_ms: Some(60_000),
+        patience_ms: config.patience.ms(),
         retries: if config.retry_on_failure { Retries::OnFailure } else { Retries::Never },
         in_flight_max: IN_FLIGHT_MAX,
         bounds,

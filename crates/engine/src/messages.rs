@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chathook_domain::ids::{Guid, MessageId};
+use chathook_domain::ids::{EventId, Guid, MessageId};
 use chathook_domain::message::{Accepted, Category, Change, ChangeKind, Draft, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use serde_json::Value;
@@ -59,14 +59,15 @@ impl Engine {
         // A socket knows the settings of its log-in; what counts is the settings of now.
         let is_asked =
             is_asked_for(caller) && self.app(&caller.app.id).await?.settings.before_message_on_edit;
-        let kind = if is_asked { self.ask_for_edit(caller, &message, kind).await? } else { kind };
-        self.change(caller, id, kind, "messageEdited").await
+        let event_id = self.event_id();
+        let kind = if is_asked { self.ask_for_edit(caller, &message, kind, &event_id).await? } else { kind };
+        self.change(caller, id, kind, event_id, "messageEdited").await
     }
 
     /// Deletes a message; answers with the action message.
     pub async fn delete_message(&self, caller: &Caller, id: MessageId) -> Result<Message, Refusal> {
         self.message(caller, id).await?;
-        self.change(caller, id, ChangeKind::Delete, "messageDeleted").await
+        self.change(caller, id, ChangeKind::Delete, self.event_id(), "messageDeleted").await
     }
 
     async fn change(
@@ -74,10 +75,11 @@ impl Engine {
         caller: &Caller,
         id: MessageId,
         kind: ChangeKind,
+        event_id: EventId,
         method: &'static str,
     ) -> Result<Message, Refusal> {
         let by = self.active_user(&caller.app.id, &caller.uid).await?;
-        let change = Change { kind, by, at: self.clock.now(), event_id: self.event_id() };
+        let change = Change { kind, by, at: self.clock.now(), event_id };
         let changed = self.store.change_message(&caller.app, id, change, caller.origin).await;
         let committed = changed.map_err(refuse)?;
         self.tell_committed(caller, &committed, method);
@@ -90,11 +92,13 @@ impl Engine {
         caller: &Caller,
         message: &Message,
         kind: ChangeKind,
+        event_id: &EventId,
     ) -> Result<ChangeKind, Refusal> {
         let ChangeKind::Edit { data, tags } = kind else { return Ok(kind) };
         let by = self.active_user(&caller.app.id, &caller.uid).await?;
         let edit = ChangeKind::Edit { data, tags: tags.clone() };
-        let change = Change { kind: edit, by: by.clone(), at: self.clock.now(), event_id: self.event_id() };
+        let at = self.clock.now();
+        let change = Change { kind: edit, by: by.clone(), at, event_id: event_id.clone() };
         let (after, _) = change.apply(message, MessageId(0))?;
         let mut content = after.data;
         let entities = content.shift_remove("entities").unwrap_or(Value::Null);
@@ -107,8 +111,7 @@ impl Engine {
             muid: after.muid,
             tags: after.tags,
         };
-        let accepted =
-            Accepted { sender: by, draft, receiver_entity, at: self.clock.now(), event_id: self.event_id() };
+        let accepted = Accepted { sender: by, draft, receiver_entity, at, event_id: event_id.clone() };
         let asked = self.ask_before_message(caller, accepted).await?;
         Ok(ChangeKind::Edit { data: asked.draft.data, tags })
     }

@@ -108,11 +108,15 @@ impl Engine {
 
     /// Tells the conversation's sockets of a stored message or action.
     pub(crate) fn tell_committed(&self, caller: &Caller, committed: &Committed, method: &'static str) {
+        let to = Audience::Users(committed.members.clone());
+        if !self.bus.is_heard(&caller.app.id, &to) {
+            return;
+        }
         let mut params = committed.message.to_json();
         params["cursor"] = json!(committed.cursor.to_string());
         self.bus.tell(Notice {
             app: caller.app.id.clone(),
-            to: Audience::Users(committed.members.clone()),
+            to,
             except: caller.session.clone(),
             method,
             params: Arc::new(params),

@@ -3,21 +3,22 @@
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{AppId, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{EndpointUrl, Webhook, WebhookDraft};
 use serde_json::Value;
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::SwitchedOff;
+use crate::ports::upkeep::Doomed;
 
 impl Engine {
     /// Makes a webhook with a fresh signing secret, which the answer alone shows.
     pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.app(app).await?;
         self.judge_url(&draft.config.url)?;
-        let mut secret = self.dice.bits().to_be_bytes().to_vec();
-        secret.extend(self.dice.bits().to_be_bytes());
-        self.store.create_webhook(app, draft, secret, self.clock.now()).await.map_err(refuse)
+        self.finish_removal(Doomed::Webhook(app.clone(), draft.id.clone())).await?;
+        self.store.create_webhook(app, draft, self.fresh_secret(), self.clock.now()).await.map_err(refuse)
     }
 
     /// In the order in which they were created.
@@ -49,6 +50,23 @@ impl Engine {
         };
         let at = self.clock.now();
         let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
+        self.hooks.renew(webhook.row);
+        self.dispatch.changed(webhook.row);
+        Ok(webhook)
+    }
+
+    /// Gives a webhook a fresh signing secret, which the answer alone shows. The one that it had goes on
+    /// signing beside it for the overlap; one that did so from an earlier rotation ends now.
+    pub async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        overlap: Overlap,
+    ) -> Result<Webhook, Refusal> {
+        self.webhook(app, id).await?;
+        let at = self.clock.now();
+        let rotated = self.store.rotate_secret(app, id, self.fresh_secret(), overlap, at).await;
+        let webhook = rotated.map_err(refuse)?;
         self.dispatch.changed(webhook.row);
         Ok(webhook)
     }
@@ -56,6 +74,7 @@ impl Engine {
     pub async fn delete_webhook(&self, app: &AppId, id: &WebhookId) -> Result<(), Refusal> {
         let webhook = self.webhook(app, id).await?;
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
+        self.hooks.forget([webhook.row]);
         self.dispatch.changed(webhook.row);
         Ok(())
     }
@@ -82,6 +101,12 @@ impl Engine {
             return Err(Refusal::field(Code::TriggerNotFound, "triggerIds", &complaint));
         }
         self.store.remove_triggers(app, id, triggers).await.map_err(refuse)
+    }
+
+    /// 256 bits that nobody can guess.
+    fn fresh_secret(&self) -> Vec<u8> {
+        let halves = [self.dice.bits(), self.dice.bits()];
+        halves.into_iter().flat_map(u128::to_be_bytes).collect()
     }
 
     /// What can be told of a URL without a look-up: its scheme, and a literal address.

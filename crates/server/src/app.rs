@@ -10,21 +10,24 @@ use anyhow::Context as _;
 use axum::Router;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::resolver::THREADS_MAX;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::connections::GRACE_MS;
 use chathook_engine::dispatch;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
-use chathook_engine::lines::Lines;
+use chathook_engine::lines::{self, Lines};
 use chathook_engine::ports::clock::{Clock, Dice};
+use chathook_engine::upkeep::Upkeep;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Api, ManagementCredentials};
-use crate::doors::{Door, connections_max};
+use crate::doors::Door;
+use crate::limits::Limits;
 use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
@@ -48,6 +51,7 @@ pub struct Parts {
     pub use_system_roots: bool,
     pub management: ManagementCredentials,
     pub master_key: Option<String>,
+    pub store: Options,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
 }
@@ -59,6 +63,7 @@ pub struct Built {
     sockets: Arc<Sockets>,
     bus: Arc<LocalBus>,
     parts: Doorways,
+    limits: Limits,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -83,17 +88,27 @@ pub struct Running {
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     std::fs::create_dir_all(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
+    let limits = Limits::here();
+    tracing::info!(
+        handles = limits.handles,
+        connections_max = limits.connections,
+        attempts_max = limits.attempts,
+        idle_connections_max = limits.idle_connections,
+        look_ups_max = THREADS_MAX,
+        "the file-handle limit bounds what is open at once"
+    );
     let vault =
         Vault::from_env_or_file(parts.master_key.as_deref(), &parts.data_dir).map_err(anyhow::Error::msg)?;
-    let lines = Arc::new(Lines::default());
-    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone())?;
+    let bounds = lines::Limits { attempts_max: limits.attempts, ..lines::Limits::default() };
+    let lines = Arc::new(Lines::within(bounds));
+    let store = Sqlite::open(&parts.data_dir, Arc::new(vault), lines.clone(), parts.store)?;
     let rules = rules(parts.open_networks.clone(), parts.allow_http);
     let endpoints = HttpEndpoints::new(HttpEndpointsConfig {
         open_networks: parts.open_networks,
         allow_http: parts.allow_http,
         extra_roots: parts.extra_roots,
         use_system_roots: parts.use_system_roots,
-        idle_connections_max: 4_096,
+        idle_connections_max: limits.idle_connections,
     })
     .map_err(anyhow::Error::msg)?;
     let bus = Arc::new(LocalBus::default());
@@ -113,17 +128,19 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     api::metrics::begin();
     let (stop, stopped) = watch::channel(false);
     let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
+    tasks.push(tokio::spawn(engine.clone().write_asked(stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
+    tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
-    Ok(Built { engine, api, sockets, bus, parts: doorways, stop, tasks })
+    Ok(Built { engine, api, sockets, bus, parts: doorways, limits, stop, tasks })
 }
 
 impl Built {
     /// Opens the doors; `wrap` may add to and guard what the main one serves.
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
-        let places = Arc::new(Semaphore::new(connections_max()));
+        let places = Arc::new(Semaphore::new(self.limits.connections));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
         let chat = chat.merge(api::health_router(self.api.clone()));
         let management = api::management_router(self.api.clone());
@@ -142,6 +159,7 @@ impl Built {
             self.serve(door, api::with_fallbacks(router));
         }
         self.tasks.push(tokio::spawn(sweep(self.engine.clone(), self.stop.subscribe())));
+        self.tasks.push(tokio::spawn(Upkeep::new(self.engine.clone()).run(self.stop.subscribe())));
         self.api.is_ready.store(true, Ordering::SeqCst);
         Ok(Running {
             engine: self.engine,

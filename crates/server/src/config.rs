@@ -19,6 +19,8 @@ pub enum Command {
     Dev(DevFlags),
     /// The server, on an embedded store
     Serve(ServeFlags),
+    /// A copy of the database, while the server runs or not
+    Backup(BackupFlags),
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +56,9 @@ pub struct ServeFlags {
     /// Let webhooks use plain http inside the allowed networks
     #[arg(long, env = "CHATHOOK_ALLOW_HTTP_ENDPOINTS", num_args = 0..=1, default_missing_value = "true")]
     pub allow_http_endpoints: Option<bool>,
+    /// Bytes that may wait for one webhook, such as 512MiB; with more it is switched off [default: 10GiB]
+    #[arg(long, env = "CHATHOOK_WEBHOOK_BACKLOG_MAX", value_name = "BYTES")]
+    pub webhook_backlog_max: Option<String>,
     /// A root certificate for endpoints, PEM, beside the system's; repeatable
     #[arg(long = "endpoint-ca", env = "CHATHOOK_ENDPOINT_CAS", value_delimiter = ',')]
     pub endpoint_cas: Option<Vec<PathBuf>>,
@@ -63,6 +68,18 @@ pub struct ServeFlags {
     /// How to write the log [default: text on a terminal, else json]
     #[arg(long, env = "CHATHOOK_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Default, Args)]
+pub struct BackupFlags {
+    /// The file to make; it must not exist
+    pub file: PathBuf,
+    /// Where the server keeps the database [default: ./chathook-data]
+    #[arg(long, env = "CHATHOOK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The configuration file [default: chathook.toml if there is one]
+    #[arg(long, env = "CHATHOOK_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -84,7 +101,16 @@ struct File {
     allow_networks: Option<Vec<String>>,
     allow_http_endpoints: Option<bool>,
     endpoint_cas: Option<Vec<PathBuf>>,
+    webhook_backlog_max: Option<Bytes>,
     log_format: Option<LogFormat>,
+}
+
+/// A number of bytes, as the file may write it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Bytes {
+    Number(i64),
+    Text(String),
 }
 
 /// What `serve` runs with.
@@ -97,6 +123,8 @@ pub struct Config {
     pub allow_networks: Vec<String>,
     pub allow_http_endpoints: bool,
     pub endpoint_cas: Vec<PathBuf>,
+    /// Bytes; the store's own where unset.
+    pub webhook_backlog_max: Option<i64>,
     pub log_format: Option<LogFormat>,
 }
 
@@ -119,22 +147,64 @@ impl Config {
             (Some(_), None) => return Err("tls_cert is set without tls_key: set --tls-key too.".to_owned()),
             (None, Some(_)) => return Err("tls_key is set without tls_cert: set --tls-cert too.".to_owned()),
         };
+        let webhook_backlog_max = flags.webhook_backlog_max.or_else(|| {
+            file.webhook_backlog_max.map(|bytes| match bytes {
+                Bytes::Number(number) => number.to_string(),
+                Bytes::Text(text) => text,
+            })
+        });
         Ok(Self {
             listen: address("listen", &listen)?,
             admin_listen: admin_listen.map(|text| address("admin_listen", &text)).transpose()?,
-            data_dir: flags.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("./chathook-data")),
+            data_dir: data_dir(flags.data_dir, file.data_dir),
             tls,
             allow_networks: flags.allow_networks.or(file.allow_networks).unwrap_or_default(),
             allow_http_endpoints: flags.allow_http_endpoints.or(file.allow_http_endpoints).unwrap_or(false),
             endpoint_cas: flags.endpoint_cas.or(file.endpoint_cas).unwrap_or_default(),
+            webhook_backlog_max: webhook_backlog_max
+                .map(|text| bytes("webhook_backlog_max", &text))
+                .transpose()?,
             log_format: flags.log_format.or(file.log_format),
         })
     }
 }
 
+/// What `backup` runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupConfig {
+    pub data_dir: PathBuf,
+    pub file: PathBuf,
+}
+
+impl BackupConfig {
+    /// The data directory is that of `serve`, found in the same order.
+    pub fn merge(flags: BackupFlags) -> Result<Self, String> {
+        let file = read_file(flags.config.as_deref())?;
+        Ok(Self { data_dir: data_dir(flags.data_dir, file.data_dir), file: flags.file })
+    }
+}
+
+fn data_dir(flag: Option<PathBuf>, file: Option<PathBuf>) -> PathBuf {
+    flag.or(file).unwrap_or_else(|| PathBuf::from("./chathook-data"))
+}
+
 fn address(setting: &str, text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{setting} is '{text}', which is no address: write it as 127.0.0.1:8080."))
+}
+
+/// A number of bytes above 0, plain or with a unit of 1,024.
+fn bytes(setting: &str, text: &str) -> Result<i64, String> {
+    const UNITS: [(&str, i64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+    let (number, unit) = UNITS
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?.trim_end(), unit)))
+        .unwrap_or((text, 1));
+    let is_digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    let count = number.parse::<i64>().ok().filter(|count| is_digits && *count > 0);
+    count.and_then(|count| count.checked_mul(unit)).ok_or_else(|| {
+        format!("{setting} is '{text}', which is no number of bytes: write it as 1048576, 512MiB or 10GiB.")
+    })
 }
 
 fn read_file(named: Option<&Path>) -> Result<File, String> {
@@ -176,6 +246,25 @@ mod tests {
         let flags = ServeFlags { listen: Some("everywhere".to_owned()), ..ServeFlags::default() };
         let sentence = Config::merge(flags).expect_err("not an address");
         assert!(sentence.contains("listen") && sentence.contains("127.0.0.1:8080"), "{sentence}");
+    }
+
+    #[test]
+    fn a_number_of_bytes_is_plain_or_has_a_unit() {
+        let read = |text| bytes("webhook_backlog_max", text);
+        assert_eq!(
+            ["1", "2KiB", "3 MiB", "10GiB"].map(read),
+            [Ok(1), Ok(2 << 10), Ok(3 << 20), Ok(10 << 30)]
+        );
+        for unfit in ["", "0", "-1", "+1", "1.5GiB", "10GB", "GiB", "9999999999GiB"] {
+            assert!(read(unfit).is_err_and(|why| why.contains("webhook_backlog_max")), "{unfit}");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("chathook.toml");
+        for (line, count) in [("= 4096", 4_096), ("= \"4KiB\"", 4_096)] {
+            std::fs::write(&path, format!("webhook_backlog_max {line}")).expect("written");
+            let flags = ServeFlags { config: Some(path.clone()), ..ServeFlags::default() };
+            assert_eq!(Config::merge(flags).expect("fit").webhook_backlog_max, Some(count));
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The listeners: bounded in connections by the file-handle limit, with TLS where it is set up.
+//! The listeners: bounded in connections by the places they are given, with TLS where it is set up.
 
 use std::future::Future as _;
 use std::io;
@@ -23,8 +23,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
-/// File handles kept for the store, endpoints and all else.
-const HANDLES_KEPT: usize = 512;
 /// A connection on which nothing moves for this long gives its place back. Sockets are pinged and
 /// streams send signs of life well within it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -33,18 +31,6 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// ends. This is the time between two requests of a kept connection as well, so it is a minute, as
 /// callers' pools expect.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How many connections the process may take, from its file-handle limit.
-#[must_use]
-pub fn connections_max() -> usize {
-    let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
-        let line = limits.lines().find(|line| line.starts_with("Max open files"))?.to_owned();
-        line.split_whitespace().nth(3)?.parse::<usize>().ok()
-    });
-    // Where the system does not tell, the smallest usual limit is taken.
-    let limit = limit.unwrap_or(1_024);
-    limit.saturating_sub(HANDLES_KEPT).max(64)
-}
 
 /// An open door: gives accepted connections, at most as many as there are places.
 pub struct Door {

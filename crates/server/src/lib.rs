@@ -3,6 +3,8 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod config;
+pub mod backup;
+pub mod limits;
 pub mod doors;
 pub mod api;
 pub mod socket;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use chathook_server::config::{Cli, Command, Config};
-use chathook_server::{dev, serve};
+use chathook_server::config::{BackupConfig, Cli, Command, Config};
+use chathook_server::{backup, dev, serve};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -32,6 +32,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let config = Config::merge(flags).map_err(anyhow::Error::msg)?;
             serve::start_log(config.log_format);
             serve::serve(config).await
+        }
+        Command::Backup(flags) => {
+            let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
+            backup::run(config).await
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_engine::ports::clock::Dice as _;
@@ -17,7 +18,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::{Config, LogFormat, TlsFiles};
-use crate::doors::connections_max;
 
 /// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
@@ -42,12 +42,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         allow_http: config.allow_http_endpoints,
         extra_roots: roots(&config.endpoint_cas)?,
         use_system_roots: true,
+        store: config
+            .webhook_backlog_max
+            .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
         clock: Arc::new(RealClock::new()),
         dice: Arc::new(RealDice),
     };
     let running = build(parts).await?.open(|router| router).await?;
-    tracing::info!(connections_max = connections_max(), "the file-handle limit bounds the connections");
     println!("address: http{}://{}", if config.tls.is_some() { "s" } else { "" }, running.address);
     if let Some(admin) = running.admin_address {
         println!("admin address: {admin}");

@@ -43,7 +43,7 @@ async fn a_webhook_is_created_and_shown_without_its_password() {
     let mut expected = json!({
         "id": "audit", "name": "Audit", "webhookURL": "https://hooks.example.org/cc", "useBasicAuth": true,
         "username": "cc", "enabled": true, "retryOnFailure": true, "onFailure": "propagate", "timeoutMs": 10_000,
-        "createdAt": NOW_S, "updatedAt": NOW_S,
+        "patienceSeconds": 60, "createdAt": NOW_S, "updatedAt": NOW_S,
     });
     let shown = desk.call("GET", "/audit", Value::Null).await;
     assert_eq!(*shown.data(), expected);
@@ -78,16 +78,20 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     let body = json!({
         "name": "New", "webhookURL": "https://other.example.org/", "enabled": false, "retryOnFailure": false,
         "onFailure": "drop", "timeoutMs": 30_000, "useBasicAuth": true, "username": "u", "password": "p",
+        "patienceSeconds": "unlimited",
     });
     let after = desk.call("PUT", "/audit", body).await.data().clone();
     let expected = json!({
         "id": "audit", "name": "New", "webhookURL": "https://other.example.org/", "useBasicAuth": true,
         "username": "u", "enabled": false, "retryOnFailure": false, "onFailure": "drop", "timeoutMs": 30_000,
-        "createdAt": before["createdAt"], "updatedAt": NOW_S + 3,
+        "patienceSeconds": "unlimited", "createdAt": before["createdAt"], "updatedAt": NOW_S + 3,
     });
     assert_eq!(after, expected);
     let renamed = desk.call("PUT", "/audit", json!({"name": "Newer"})).await.data().clone();
     assert_eq!((&renamed["name"], &renamed["username"]), (&json!("Newer"), &json!("u")));
+    assert_eq!(renamed["patienceSeconds"], "unlimited");
+    let changed = desk.call("PUT", "/audit", json!({"patienceSeconds": 0})).await;
+    assert_eq!(changed.data()["patienceSeconds"], 0);
     desk.call("PUT", "/audit", json!({"id": "other"})).await.refused_for(400, "ERR_BAD_REQUEST", "id");
 }
 
@@ -228,6 +232,9 @@ async fn credentials_have_bounds_and_come_in_pairs() {
         (json!({"onFailure": "explode"}), "onFailure"),
         (json!({"timeoutMs": 999}), "timeoutMs"),
         (json!({"timeoutMs": 30_001}), "timeoutMs"),
+        (json!({"patienceSeconds": -1}), "patienceSeconds"),
+        (json!({"patienceSeconds": 86_401}), "patienceSeconds"),
+        (json!({"patienceSeconds": "forever"}), "patienceSeconds"),
         (json!({"triggers": ["after_message"]}), "triggers"),
     ];
     for (more, field) in cases {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
@@ -35,7 +35,8 @@ impl Server {
         let dir = tempfile::tempdir().expect("a directory");
         let lines = Arc::new(Lines::default());
         let vault = Vault::from_env_or_file(None, dir.path()).expect("a vault");
-        let store = Sqlite::open(dir.path(), Arc::new(vault), lines.clone()).expect("a store");
+        let store =
+            Sqlite::open(dir.path(), Arc::new(vault), lines.clone(), Options::default()).expect("a store");
         let open_networks = OpenNetworks::parse(Vec::<String>::new()).expect("none");
         let config = HttpEndpointsConfig {
             open_networks,
@@ -190,8 +191,14 @@ async fn a_reader_who_is_too_slow_loses_the_socket_and_no_message() {
     let (mut ana, _) = server.enter("ana").await;
     let (mut ben, _) = server.enter("ben").await;
     let text = "x".repeat(60_000);
-    for _ in 0..300 {
-        ana.call("sendMessage", hello(&text)).await.expect("sent");
+    // More than the kernel and the queue hold, and in time for the server's goodbye.
+    for _ in 0..6 {
+        for _ in 0..25 {
+            ana.begin("sendMessage", hello(&text)).await;
+        }
+        for _ in 0..25 {
+            assert!(ana.notification().await["result"].is_object(), "sent");
+        }
     }
     assert_eq!(ben.close_code().await, Some(4008));
     let asked = json!({"receiver": "ana", "receiverType": "user", "limit": 100});

@@ -31,9 +31,8 @@ const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 pub struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// Boxed, so that the pool moves a pointer.
-    running: Box<http1::Connection<TokioIo<Metered>, Full<Bytes>>>,
-    is_over: bool,
+    /// Boxed, so that the pool moves a pointer; `None` once it is over.
+    running: Option<Box<http1::Connection<TokioIo<Metered>, Full<Bytes>>>>,
     meter: Arc<Meter>,
     address: Arc<str>,
     opened_at: Instant,
@@ -60,8 +59,8 @@ impl Connection {
             .handshake::<_, Full<Bytes>>(io)
             .await
             .map_err(|error| Failure::Broken(describe(&error)))?;
-        let (running, address) = (Box::new(running), address.to_string().into());
-        Ok(Self { sender, running, is_over: false, meter, address, opened_at })
+        let (running, address) = (Some(Box::new(running)), address.to_string().into());
+        Ok(Self { sender, running, meter, address, opened_at })
     }
 
     pub fn address(&self) -> &Arc<str> {
@@ -74,14 +73,14 @@ impl Connection {
 
     /// Whether the last request and its answer are through and another one may follow.
     pub fn is_ready(&self) -> bool {
-        !self.is_over && self.sender.is_ready()
+        self.running.is_some() && self.sender.is_ready()
     }
 
     /// Whether the other side has ended the connection, or spoken out of turn, since the last
     /// request. Nobody is woken for it: who keeps connections has to look.
     pub fn is_ended(&mut self) -> bool {
-        self.is_over |= Pin::new(&mut *self.running).poll(&mut Context::from_waker(Waker::noop())).is_ready();
-        self.is_over
+        self.run(&mut Context::from_waker(Waker::noop()));
+        self.running.is_none()
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -121,13 +120,20 @@ impl Connection {
             if let Poll::Ready(done) = part(&mut quiet) {
                 return Poll::Ready(done);
             }
-            if !self.is_over {
-                // Its error reaches the part as well; here it would be told twice.
-                self.is_over = Pin::new(&mut *self.running).poll(cx).is_ready();
-            }
+            self.run(cx);
             part(&mut quiet)
         })
         .await
+    }
+
+    /// Lets the connection go on. One that is over is dropped, and with it a request that it has not
+    /// taken: only so does whoever waits for its answer hear. Its error reaches them as well.
+    fn run(&mut self, cx: &mut Context<'_>) {
+        if let Some(running) = &mut self.running
+            && Pin::new(&mut **running).poll(cx).is_ready()
+        {
+            self.running = None;
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chathook_engine::ports::endpoints::Destination;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
 
@@ -137,18 +137,17 @@ impl Idle {
 /// Runs while connections wait, and ends with the last of them or with the pool.
 async fn sweep(pool: Weak<Mutex<Idle>>) {
     loop {
-        let now = Instant::now();
+        sleep(SWEEP_STEP).await;
         let Some(idle) = pool.upgrade() else { return };
-        let expired = {
+        let (expired, is_swept) = {
             let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let expired = idle.take_expired(now);
+            let expired = idle.take_expired(Instant::now());
             idle.is_swept = idle.total > 0;
-            if !idle.is_swept {
-                return;
-            }
-            expired
+            (expired, idle.is_swept)
         };
-        drop((idle, expired));
-        sleep_until(now + SWEEP_STEP).await;
+        drop(expired);
+        if !is_swept {
+            return;
+        }
     }
 }

@@ -7,12 +7,14 @@ use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
 use chathook_domain::ids::{AppId, Time};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{AppStore, Samples, StoreError, Stored};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
 
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
-use super::{Sqlite, Writing, fault, groups, users};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, fault, groups, removals, users, webhooks};
 use crate::vault::Vault;
 
 const COLUMNS: &str = "app.id, app.name, app.region, app.settings, app.created_at";
@@ -29,7 +31,7 @@ impl Cached for App {
     }
 
     fn read(db: &Connection, _: &Vault, id: &AppId) -> Stored<Option<Self>> {
-        db.prepare_cached(&format!("SELECT {COLUMNS} FROM app WHERE id = ?1"))
+        db.prepare_cached(&format!("SELECT {COLUMNS} FROM app WHERE id = ?1 AND deleted_at IS NULL"))
             .and_then(|mut query| query.query_row([id.as_str()], columns).optional())
             .map_err(fault)?
             .map(Self::try_from)
@@ -138,7 +140,8 @@ fn keys_of(db: &Connection, vault: &Vault, app: &AppId) -> Stored<Vec<ApiKey>> {
         .collect()
 }
 
-fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>) -> Stored<()> {
+fn create(w: &mut Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>) -> Stored<()> {
+    removals::finish(w, &Doomed::App(app.id.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO app (id, name, region, settings, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![app.id.as_str(), app.name, app.region, app.settings.to_json().to_string(), app.created_at.ms],
@@ -167,34 +170,19 @@ fn create(w: &Writing<'_>, app: &App, keys: &[ApiKey], samples: Option<&Samples>
     Ok(())
 }
 
-/// Removes every row of the app. Rows of tables without an `app` column hang on rows that have one.
-fn delete(db: &Connection, id: &AppId) -> Stored<bool> {
-    db.execute_batch("PRAGMA defer_foreign_keys = ON").map_err(fault)?;
-    for (child, parent, link) in CHILDREN {
-        let sql = format!("DELETE FROM {child} WHERE {link} IN (SELECT {parent} WHERE app = ?1)");
-        db.execute(&sql, [id.as_str()]).map_err(fault)?;
+/// From now on nobody finds it; what has many rows goes piece by piece.
+fn delete(w: &mut Writing<'_>, id: &AppId, at: Time) -> Stored<bool> {
+    let marked = "UPDATE app SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+    if w.db.execute(marked, params![id.as_str(), at.ms]).map_err(fault)? == 0 {
+        return Ok(false);
     }
-    let tables: Vec<String> = db
-        .prepare_cached(
-            "SELECT t.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c ON c.name = 'app' \
-             WHERE t.type = 'table'",
-        )
-        .and_then(|mut query| query.query_map([], |row| row.get(0))?.collect())
-        .map_err(fault)?;
-    for table in tables {
-        db.execute(&format!("DELETE FROM \"{table}\" WHERE app = ?1"), [id.as_str()]).map_err(fault)?;
+    w.db.execute("DELETE FROM api_key WHERE app = ?1", [id.as_str()]).map_err(fault)?;
+    for row in webhooks::delete_all(w.db, id).map_err(fault)? {
+        w.changed.push(row);
     }
-    Ok(db.execute("DELETE FROM app WHERE id = ?1", [id.as_str()]).map_err(fault)? > 0)
+    removals::begin(w, Doomed::App(id.clone()), at, ROWS_MAX).map_err(fault)?;
+    Ok(true)
 }
-
-/// Tables without an `app` column: child, its parent's column and table, and the child's column that
-/// names it.
-const CHILDREN: [(&str, &str, &str); 4] = [
-    ("webhook_trigger", "row FROM webhook", "webhook_row"),
-    ("waiting", "row FROM stream", "stream"),
-    ("ended", "row FROM stream", "stream"),
-    ("attempt", "row FROM stream", "stream"),
-];
 
 #[async_trait]
 impl AppStore for Sqlite {
@@ -205,7 +193,9 @@ impl AppStore for Sqlite {
     async fn apps(&self) -> Stored<Vec<App>> {
         self.read(|db, _| {
             let rows: Vec<AppColumns> = db
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM app ORDER BY created_at, id"))
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM app WHERE deleted_at IS NULL ORDER BY created_at, id"
+                ))
                 .and_then(|mut query| query.query_map([], columns)?.collect())
                 .map_err(fault)?;
             rows.into_iter().map(App::try_from).collect()
@@ -213,8 +203,8 @@ impl AppStore for Sqlite {
         .await
     }
 
-    async fn app(&self, id: &AppId) -> Stored<Option<App>> {
-        Ok(self.look_up::<App>(id.clone()).await?.map(Arc::unwrap_or_clone))
+    async fn app(&self, id: &AppId) -> Stored<Option<Arc<App>>> {
+        self.look_up::<App>(id.clone()).await
     }
 
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>> {
@@ -222,16 +212,16 @@ impl AppStore for Sqlite {
         self.read(move |db, vault| keys_of(db, vault, &app)).await
     }
 
-    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>> {
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(Arc<App>, KeyScope)>> {
         let Some(owner) = self.look_up::<KeyOwner>(self.vault.hash("api_key", key)).await? else {
             return Ok(None);
         };
         Ok(self.app(&owner.app).await?.map(|app| (app, owner.scope)))
     }
 
-    async fn delete_app(&self, id: &AppId) -> Stored<bool> {
+    async fn delete_app(&self, id: &AppId, at: Time) -> Stored<bool> {
         let id = id.clone();
-        self.write(move |w| delete(w.db, &id)).await
+        self.write(move |w| delete(w, &id, at)).await
     }
 
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()> {

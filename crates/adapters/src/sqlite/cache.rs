@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use super::apps::KeyOwner;
 use super::changes::{Changes, Moment, Place};
+use super::messages::KnownConversation;
 use super::users::OwnedToken;
 use super::webhooks::Webhooks;
 use super::{Sqlite, Writing};
@@ -27,6 +28,7 @@ const USERS_MAX: usize = 20_000;
 const GROUPS_MAX: usize = 4_000;
 const MEMBERS_MAX: usize = 40_000;
 const WEBHOOKS_MAX: usize = 1_000;
+const CONVERSATIONS_MAX: usize = 40_000;
 
 /// Something that is found by its name and cached, also where it is absent.
 pub(super) trait Cached: Send + Sync + Sized + 'static {
@@ -50,9 +52,9 @@ pub(super) struct Caches {
     pub groups: Cache<Group>,
     pub members: Cache<Member>,
     pub webhooks: Cache<Webhooks>,
+    pub conversations: Cache<KnownConversation>,
 }
 
-/// The name of a user, and of a membership.
 pub(super) type UserName = (AppId, Uid);
 pub(super) type GroupName = (AppId, Guid);
 pub(super) type MemberName = (AppId, Guid, Uid);
@@ -68,6 +70,7 @@ impl Caches {
             groups: Cache::bounded(GROUPS_MAX),
             members: Cache::bounded(MEMBERS_MAX),
             webhooks: Cache::bounded(WEBHOOKS_MAX),
+            conversations: Cache::bounded(CONVERSATIONS_MAX),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) enum Noun {
     Member,
     /// All webhooks of an app.
     Webhooks,
+    Conversation,
 }
 
 impl Noun {
@@ -38,12 +39,13 @@ impl Noun {
             Self::Group => "group",
             Self::Member => "member",
             Self::Webhooks => "webhooks",
+            Self::Conversation => "conversation",
         }
     }
 }
 
 /// The tables that cached values are read from, what a change of a row changes, and by which name.
-const WATCHED: [(&str, Noun, &str); 10] = [
+const WATCHED: [(&str, Noun, &str); 11] = [
     ("app", Noun::App, "ROW.id"),
     ("api_key", Noun::ApiKey, "ROW.hash"),
     ("auth_token", Noun::AuthToken, "ROW.hash"),
@@ -54,6 +56,7 @@ const WATCHED: [(&str, Noun, &str); 10] = [
     ("member", Noun::Member, "ROW.app, ROW.guid, ROW.uid"),
     ("webhook", Noun::Webhooks, "ROW.app"),
     ("webhook_trigger", Noun::Webhooks, "(SELECT app FROM webhook WHERE row = ROW.webhook_row)"),
+    ("conversation", Noun::Conversation, "ROW.app, ROW.id"),
 ];
 
 /// Where the changes of one name are remembered.

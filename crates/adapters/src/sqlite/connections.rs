@@ -10,7 +10,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_engine::ports::store::{ConnectionStore, Ending, Opened, Opening, Stored};
 use rusqlite::{Connection as Database, OptionalExtension as _, Params, Row};
 
-use super::{Sqlite, Writing, apps, events, fault, record, users};
+use super::{Sqlite, Writing, apps, events, fault, users};
 
 macro_rules! columns {
     () => {
@@ -133,7 +133,7 @@ fn open(w: &mut Writing<'_>, app: &App, opening: &Opening) -> Stored<Opened> {
         let event_id = if nth == 0 { opening.event_ids[1].clone() } else { fresh_event_id() };
         ended.push(end_one(w, app, older, event_id, opening.at, Origin::Socket)?);
     }
-    let cursor = record::last_cursor(w.db, &app.id)?;
+    let cursor = w.ledger.last_number(w.db, &app.id)?;
     Ok(Opened { change, replaced: ended, cursor })
 }
 
@@ -212,7 +212,7 @@ fn tell(
     let key = Key::trusted(&format!("user/{uid}"));
     let data = change.to_data(since);
     let trigger = Trigger::UserConnectionStatusChange;
-    events::record_event(w, app, Event::new(id, trigger, key, &data, origin, app, change.at))
+    events::record_event(w, app, Event::new(id, trigger, key, &data, origin, app, change.at)).map(drop)
 }
 
 /// When the user's aggregate last changed, which may be now.

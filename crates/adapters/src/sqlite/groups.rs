@@ -10,16 +10,15 @@ use chathook_domain::message::{Category, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
 use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, StoreError, Stored};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 
-use super::cache::{Cache, Cached, Caches, GroupName, MemberName};
+use super::cache::{Cache, Cached, Caches, GroupName};
 use super::changes::{Noun, Place};
-use super::{Sqlite, Writing, apps, fault, messages, users};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, apps, fault, members, messages, removals, users};
 use crate::vault::Vault;
-
-/// The JSON-RPC method that tells of a membership.
-const MEMBER_CHANGED: &str = "memberChanged";
 
 const COLUMNS: &str = "guid, name, kind, password, icon, description, metadata, tags, owner, created_at, \
     updated_at, (SELECT count(*) FROM member m WHERE m.app = grp.app AND m.guid = grp.guid)";
@@ -47,55 +46,6 @@ impl Cached for Group {
     fn read(db: &Connection, vault: &Vault, (app, guid): &GroupName) -> Stored<Option<Self>> {
         find(db, vault, app, guid)
     }
-}
-
-impl Cached for Member {
-    type Name = MemberName;
-
-    fn cache(caches: &Caches) -> &Cache<Self> {
-        &caches.members
-    }
-
-    fn places((app, guid, uid): &MemberName, _: Option<&Self>) -> Vec<Place> {
-        let name = [app.as_str().as_bytes(), guid.as_str().as_bytes(), uid.as_str().as_bytes()];
-        vec![Place::of(Noun::Member, &name)]
-    }
-
-    fn read(db: &Connection, _: &Vault, (app, guid, uid): &MemberName) -> Stored<Option<Self>> {
-        member(db, app, guid, uid)
-    }
-}
-
-pub(crate) fn member_uids(db: &Connection, app: &AppId, guid: &Guid) -> Stored<Vec<Uid>> {
-    db.prepare_cached("SELECT uid FROM member WHERE app = ?1 AND guid = ?2 ORDER BY uid")
-        .and_then(|mut query| {
-            query
-                .query_map([app.as_str(), guid.as_str()], |row| Ok(Uid::trusted(&row.get::<_, String>(0)?)))?
-                .collect()
-        })
-        .map_err(fault)
-}
-
-pub(crate) fn is_member(db: &Connection, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<bool> {
-    Ok(member(db, app, guid, uid)?.is_some())
-}
-
-fn member(db: &Connection, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {
-    let found: Option<(String, i64)> = db
-        .prepare_cached("SELECT scope, joined_at FROM member WHERE app = ?1 AND guid = ?2 AND uid = ?3")
-        .and_then(|mut query| {
-            query
-                .query_row([app.as_str(), guid.as_str(), uid.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-        })
-        .map_err(fault)?;
-    found.map(|(text, joined_at)| membership(uid.clone(), &text, joined_at)).transpose()
-}
-
-fn membership(uid: Uid, scope: &str, joined_at: i64) -> Stored<Member> {
-    let scope =
-        Scope::parse(scope).ok_or_else(|| StoreError::Fault(format!("'{scope}' is no scope of a member")))?;
-    Ok(Member { uid, scope, joined_at: Time::from_ms(joined_at) })
 }
 
 struct GroupColumns {
@@ -167,11 +117,13 @@ fn present(w: &Writing<'_>, app: &AppId, guid: &Guid) -> Stored<Group> {
     find(w.db, w.vault, app, guid)?.ok_or_else(|| not_found(guid).into())
 }
 
-pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
+pub(super) fn create(w: &mut Writing<'_>, app: &AppId, group: &Group, members: &[Member]) -> Stored<Group> {
     if find(w.db, w.vault, app, &group.guid)?.is_some() {
         let sentence = format!("The guid '{}' is taken.", group.guid);
         return Err(Refusal::new(Code::GuidAlreadyExists, sentence).into());
     }
+    // One made again under this guid starts empty.
+    removals::finish(w, &Doomed::Group(app.clone(), group.guid.clone())).map_err(fault)?;
     w.db.execute(
         "INSERT INTO grp (app, guid, name, kind, owner, created_at, updated_at) VALUES (?1, ?2, '', '', '', ?3, ?4)",
         params![app.as_str(), group.guid.as_str(), group.created_at.ms, group.updated_at.map(|at| at.ms)],
@@ -183,11 +135,11 @@ pub(super) fn create(w: &Writing<'_>, app: &AppId, group: &Group, members: &[Mem
             return Err(users::not_found(&group.owner).into());
         }
         let owner = Member { uid: group.owner.clone(), scope: Scope::Admin, joined_at: group.created_at };
-        write_member(w.db, app, &group.guid, &owner)?;
+        members::write_member(w.db, app, &group.guid, &owner)?;
     }
     for candidate in members.iter().filter(|candidate| candidate.uid != group.owner) {
         if may_join(w.db, app, &candidate.uid)? {
-            write_member(w.db, app, &group.guid, candidate)?;
+            members::write_member(w.db, app, &group.guid, candidate)?;
         }
     }
     present(w, app, &group.guid)
@@ -216,25 +168,6 @@ fn write_about(w: &Writing<'_>, app: &AppId, guid: &Guid, about: &About, owner: 
             owner.as_str()
         ],
     )
-    .map(|_| ())
-    .map_err(fault)
-}
-
-/// Adds a member, or gives one another scope.
-fn write_member(db: &Connection, app: &AppId, guid: &Guid, member: &Member) -> Stored<()> {
-    db.prepare_cached(
-        "INSERT INTO member (app, guid, uid, scope, joined_at) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT (app, guid, uid) DO UPDATE SET scope = excluded.scope",
-    )
-    .and_then(|mut query| {
-        query.execute(params![
-            app.as_str(),
-            guid.as_str(),
-            member.uid.as_str(),
-            member.scope.as_str(),
-            member.joined_at.ms
-        ])
-    })
     .map(|_| ())
     .map_err(fault)
 }
@@ -285,8 +218,9 @@ fn set_about(
     let group = present(w, app, guid)?;
     let owner = match owner {
         Some(uid) if uid != group.owner => {
-            let present = member(w.db, app, guid, &uid)?.ok_or_else(|| not_a_member(guid, &uid))?;
-            write_member(w.db, app, guid, &Member { scope: Scope::Admin, ..present })?;
+            let present =
+                members::member(w.db, app, guid, &uid)?.ok_or_else(|| members::not_a_member(guid, &uid))?;
+            members::write_member(w.db, app, guid, &Member { scope: Scope::Admin, ..present })?;
             uid
         }
         Some(_) | None => group.owner,
@@ -298,50 +232,6 @@ fn set_about(
     )
     .map_err(fault)?;
     present(w, app, guid)
-}
-
-fn not_a_member(guid: &Guid, uid: &Uid) -> Refusal {
-    Refusal::new(Code::NotAMember, format!("The user '{uid}' is not a member of the group '{guid}'."))
-}
-
-fn list_members(
-    db: &Connection,
-    app: &AppId,
-    guid: &Guid,
-    page: PageRequest,
-) -> Stored<Page<(User, Member)>> {
-    let total = db
-        .prepare_cached("SELECT count(*) FROM member WHERE app = ?1 AND guid = ?2")
-        .and_then(|mut query| query.query_row([app.as_str(), guid.as_str()], |row| row.get(0)))
-        .map_err(fault)?;
-    let sql = format!(
-        "SELECT {}, member.scope, member.joined_at FROM member JOIN user USING (app, uid) \
-         WHERE app = ?1 AND guid = ?2 ORDER BY member.joined_at, uid LIMIT ?3 OFFSET ?4",
-        users::COLUMNS
-    );
-    let rows: Vec<(users::UserColumns, String, i64)> = db
-        .prepare_cached(&sql)
-        .and_then(|mut query| {
-            query
-                .query_map(params![app.as_str(), guid.as_str(), page.per_page, users::offset(page)], |row| {
-                    Ok((
-                        users::columns(row)?,
-                        row.get(users::COLUMN_COUNT)?,
-                        row.get(users::COLUMN_COUNT + 1)?,
-                    ))
-                })?
-                .collect()
-        })
-        .map_err(fault)?;
-    let items = rows
-        .into_iter()
-        .map(|(columns, scope, joined_at)| {
-            let user = columns.into_user(db, app)?;
-            let member = membership(user.uid.clone(), &scope, joined_at)?;
-            Ok((user, member))
-        })
-        .collect::<Stored<_>>()?;
-    Ok(Page { items, total })
 }
 
 type Addition = (Uid, Scope, Result<Committed, Refusal>);
@@ -375,26 +265,26 @@ fn add_one(
     let Some(user) = user.filter(|user| !uid.is_system() && user.deactivated_at.is_none()) else {
         return Ok(Err(users::not_found(uid)));
     };
-    if is_member(w.db, &app.id, guid, uid)? {
+    if members::is_member(w.db, &app.id, guid, uid)? {
         let sentence = format!("The user '{uid}' has joined the group '{guid}' already.");
         return Ok(Err(Refusal::new(Code::AlreadyJoined, sentence)));
     }
-    write_member(w.db, &app.id, guid, candidate)?;
+    members::write_member(w.db, &app.id, guid, candidate)?;
     let group = present(w, &app.id, guid)?;
     let action = if by.uid == *uid { "joined" } else { "added" };
     let told = action_message(action, by, &user, &group, candidate.joined_at);
-    messages::commit_action(w, app, told, MEMBER_CHANGED).map(Ok)
+    messages::commit_action(w, app, told).map(Ok)
 }
 
 fn remove(w: &mut Writing<'_>, app: &App, guid: &Guid, uid: &Uid, by: &User, at: Time) -> Stored<Committed> {
     let mut group = present(w, &app.id, guid)?;
-    member(w.db, &app.id, guid, uid)?.ok_or_else(|| not_a_member(guid, uid))?;
+    members::member(w.db, &app.id, guid, uid)?.ok_or_else(|| members::not_a_member(guid, uid))?;
     let user = users::find(w.db, &app.id, uid)?.ok_or_else(|| users::not_found(uid))?;
     group.members_count -= 1;
     let action = if by.uid == *uid { "left" } else { "kicked" };
     let told = action_message(action, by, &user, &group, at);
     // While they are still a member, so that they are told as well.
-    let committed = messages::commit_action(w, app, told, MEMBER_CHANGED)?;
+    let committed = messages::commit_action(w, app, told)?;
     w.db.execute(
         "DELETE FROM member WHERE app = ?1 AND guid = ?2 AND uid = ?3",
         [app.id.as_str(), guid.as_str(), uid.as_str()],
@@ -428,21 +318,18 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
-/// With its history: a group made again under this guid starts empty.
-fn delete(db: &Connection, app: &AppId, guid: &Guid) -> Stored<bool> {
-    for table in ["message", "record", "mark"] {
-        let sql = format!(
-            "DELETE FROM {table} WHERE app = ?1 \
-             AND conversation IN (SELECT id FROM conversation WHERE app = ?1 AND guid = ?2)"
-        );
-        db.execute(&sql, [app.as_str(), guid.as_str()]).map_err(fault)?;
+/// With its history, which goes piece by piece where it is long.
+fn delete(w: &mut Writing<'_>, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
+    let (db, names) = (w.db, [app.as_str(), guid.as_str()]);
+    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    // Members may post, so that none is left to do so.
+    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
+    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
+    if deleted {
+        let doomed = Doomed::Group(app.clone(), guid.clone());
+        removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     }
-    db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()])
-        .map_err(fault)?;
-    let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", [app.as_str(), guid.as_str()]);
-    Ok(deleted.map_err(fault)? > 0)
+    Ok(deleted)
 }
 
 #[async_trait]
@@ -479,9 +366,9 @@ impl GroupStore for Sqlite {
         self.write(move |w| set_about(w, &app, &guid, &about, owner, at)).await
     }
 
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool> {
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| delete(w.db, &app, &guid)).await
+        self.write(move |w| delete(w, &app, &guid, at)).await
     }
 
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {
@@ -491,7 +378,7 @@ impl GroupStore for Sqlite {
 
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.read(move |db, _| list_members(db, &app, &guid, page)).await
+        self.read(move |db, _| members::list_members(db, &app, &guid, page)).await
     }
 
     async fn add_members(

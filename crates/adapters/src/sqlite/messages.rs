@@ -5,7 +5,7 @@ use chathook_domain::app::App;
 use chathook_domain::event::{Event, Origin};
 use chathook_domain::group::{Group, Member};
 use chathook_domain::ids::{AppId, Guid, Key, MessageId, Time, Uid};
-use chathook_domain::message::{Accepted, Category, Change, ChangeKind, Message, Receiver};
+use chathook_domain::message::{Accepted, Category, Change, Message, Receiver};
 use chathook_domain::receipt::Mark;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
@@ -17,8 +17,11 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::de::DeserializeOwned;
 
-use super::record::{Counter, conversations_of_user};
-use super::{Sqlite, Writing, apps, events, fault, groups, receipts, record};
+use super::cache::{Cache, Cached, Caches};
+use super::changes::{Noun, Place};
+use super::record::conversations_of_user;
+use super::{Sqlite, Writing, apps, events, fault, members, receipts, record};
+use crate::vault::Vault;
 
 /// How long a `muid` stands for one message (design 4).
 const MUID_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -34,7 +37,7 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write(move |w| commit(w, &*apps::present(w, &app)?, &accepted, origin)).await
+        self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await
     }
 
     async fn message_of_muid(
@@ -99,29 +102,22 @@ impl MessageStore for Sqlite {
         self.read(move |db, _| audience(db, &app, &me, &receiver)).await
     }
 
-    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()> {
-        let app = app.clone();
-        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, &app, one)).map_err(fault))
-            .await
+    async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()> {
+        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, one)).map_err(fault)).await
     }
 }
 
 /// Stores an action message that no trigger tells of; its id is given here, whatever it carries.
-pub(crate) fn commit_action(
-    w: &mut Writing<'_>,
-    app: &App,
-    mut message: Message,
-    method: &str,
-) -> Stored<Committed> {
-    message.id = MessageId(record::next_number(w.db, &app.id, Counter::Message)?);
-    store(w, app, message, method, None)
+pub(crate) fn commit_action(w: &mut Writing<'_>, app: &App, mut message: Message) -> Stored<Committed> {
+    message.id = MessageId(w.ledger.next_number(w.db, &app.id)?);
+    store(w, app, message, None)
 }
 
 /// Uids of a conversation as seen by `me`, who is in it.
 pub(super) fn audience(db: &Connection, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>> {
     let mut uids = match receiver {
         Receiver::User(other) => vec![other.clone()],
-        Receiver::Group(guid) => groups::member_uids(db, app, guid)?,
+        Receiver::Group(guid) => members::member_uids(db, app, guid)?,
     };
     if !uids.contains(me) {
         uids.push(me.clone());
@@ -129,7 +125,7 @@ pub(super) fn audience(db: &Connection, app: &AppId, me: &Uid, receiver: &Receiv
     Ok(uids)
 }
 
-fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -> Stored<Committed> {
+fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
     let sender = &accepted.sender.uid;
     let conversation = accepted.conversation();
     if let Some(muid) = &accepted.draft.muid
@@ -137,13 +133,14 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: &Accepted, origin: Origin) -
             of_muid(w.db, &app.id, sender, &conversation, muid, accepted.at).map_err(fault)?
     {
         let members = audience(w.db, &app.id, sender, &message.receiver)?;
-        let cursor = record::last_cursor(w.db, &app.id)?;
+        let cursor = w.ledger.last_number(w.db, &app.id)?;
         return Ok(Committed { message, members, cursor, is_repeat: true });
     }
     check_may_post(w, &app.id, sender, &accepted.draft.receiver)?;
-    let message = accepted.numbered(MessageId(record::next_number(w.db, &app.id, Counter::Message)?));
-    let event = after_message(accepted.event_id.clone(), &message, origin, app);
-    store(w, app, message, "message", Some(event))
+    let event_id = accepted.event_id.clone();
+    let message = accepted.into_numbered(MessageId(w.ledger.next_number(w.db, &app.id)?));
+    let event = after_message(event_id, &message, origin, app);
+    store(w, app, message, Some(event))
 }
 
 fn change_message(
@@ -156,16 +153,12 @@ fn change_message(
     let message = find(w.db, &app.id, id).map_err(fault)?.ok_or_else(|| {
         StoreError::from(Refusal::new(Code::MessageNotFound, format!("The message '{id}' does not exist.")))
     })?;
-    let action_id = MessageId(record::next_number(w.db, &app.id, Counter::Message)?);
+    let action_id = MessageId(w.ledger.next_number(w.db, &app.id)?);
     let (after, action) = change.apply(&message, action_id)?;
     update(w.db, &app.id, &after).map_err(fault)?;
-    let method = match &change.kind {
-        ChangeKind::Edit { .. } => "messageEdited",
-        ChangeKind::Delete => "messageDeleted",
-    };
     let is_told = app.settings.edits_through_after_message;
     let event = is_told.then(|| after_message(change.event_id.clone(), &action, origin, app));
-    let mut committed = store(w, app, action, method, event)?;
+    let mut committed = store(w, app, action, event)?;
     // Where the system user changed it, the author is in the conversation too.
     if !committed.members.contains(&message.sender) {
         committed.members.push(message.sender);
@@ -175,23 +168,15 @@ fn change_message(
 
 fn after_message(id: chathook_domain::ids::EventId, message: &Message, origin: Origin, app: &App) -> Event {
     let key = message.conversation.clone();
-    Event::new(id, Trigger::AfterMessage, key, &message.to_json(), origin, app, message.sent_at)
+    Event::new(id, Trigger::AfterMessage, key, message, origin, app, message.sent_at)
 }
 
-/// Writes a numbered message, its line in the record and its event.
-fn store(
-    w: &mut Writing<'_>,
-    app: &App,
-    message: Message,
-    method: &str,
-    event: Option<Event>,
-) -> Stored<Committed> {
-    know_conversation(w.db, &app.id, &message).map_err(fault)?;
-    insert(w.db, &app.id, &message).map_err(fault)?;
-    let cursor = record::append(w.db, &app.id, &message.conversation, method, &message.to_json())?;
-    if let Some(event) = event {
-        events::record_event(w, app, event)?;
-    }
+/// Writes a numbered message and its event.
+fn store(w: &mut Writing<'_>, app: &App, message: Message, event: Option<Event>) -> Stored<Committed> {
+    know_conversation(w, &app.id, &message)?;
+    let event_row = event.map(|event| events::record_event(w, app, event)).transpose()?;
+    insert(w.db, &app.id, &message, event_row).map_err(fault)?;
+    let cursor = message.id.0;
     let members = audience(w.db, &app.id, &message.sender, &message.receiver)?;
     Ok(Committed { message, members, cursor, is_repeat: false })
 }
@@ -253,8 +238,22 @@ fn of_muid(
 }
 
 pub(super) fn find(db: &Connection, app: &AppId, id: MessageId) -> rusqlite::Result<Option<Message>> {
+    Ok(find_with_size(db, app, id)?.map(|(message, _)| message))
+}
+
+/// The message with the bytes of its JSON columns.
+pub(super) fn find_with_size(
+    db: &Connection,
+    app: &AppId,
+    id: MessageId,
+) -> rusqlite::Result<Option<(Message, usize)>> {
     let sql = concat!("SELECT ", columns!(), " FROM message WHERE app = ?1 AND id = ?2");
-    db.prepare_cached(sql)?.query_row((app.as_str(), id.0), message_from).optional()
+    let from = |row: &Row<'_>| Ok((message_from(row)?, size_of(row)?));
+    db.prepare_cached(sql)?.query_row((app.as_str(), id.0), from).optional()
+}
+
+fn size_of(row: &Row<'_>) -> rusqlite::Result<usize> {
+    Ok(row.get_ref(7)?.as_str()?.len() + row.get_ref(9)?.as_str()?.len())
 }
 
 fn list(db: &Connection, app: &AppId, filter: &MessageFilter) -> rusqlite::Result<Vec<Message>> {
@@ -281,7 +280,7 @@ fn list(db: &Connection, app: &AppId, filter: &MessageFilter) -> rusqlite::Resul
     while bytes <= READ_BYTES_MAX
         && let Some(row) = rows.next()?
     {
-        bytes += row.get_ref(7)?.as_str()?.len() + row.get_ref(9)?.as_str()?.len();
+        bytes += size_of(row)?;
         messages.push(message_from(row)?);
     }
     if filter.after.is_none() {
@@ -290,24 +289,53 @@ fn list(db: &Connection, app: &AppId, filter: &MessageFilter) -> rusqlite::Resul
     Ok(messages)
 }
 
-fn know_conversation(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<()> {
+/// A conversation that has its row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct KnownConversation;
+
+impl Cached for KnownConversation {
+    type Name = (AppId, Key);
+
+    fn cache(caches: &Caches) -> &Cache<Self> {
+        &caches.conversations
+    }
+
+    fn places((app, id): &Self::Name, _: Option<&Self>) -> Vec<Place> {
+        vec![Place::of(Noun::Conversation, &[app.as_str().as_bytes(), id.as_str().as_bytes()])]
+    }
+
+    fn read(db: &Connection, _: &Vault, (app, id): &Self::Name) -> Stored<Option<Self>> {
+        db.prepare_cached("SELECT 1 FROM conversation WHERE app = ?1 AND id = ?2")
+            .and_then(|mut query| query.exists((app.as_str(), id.as_str())))
+            .map(|is_known| is_known.then_some(Self))
+            .map_err(fault)
+    }
+}
+
+fn know_conversation(w: &Writing<'_>, app: &AppId, message: &Message) -> Stored<()> {
+    if w.look_up::<KnownConversation>(&(app.clone(), message.conversation.clone()))?.is_some() {
+        return Ok(());
+    }
     let (user_a, user_b, guid) = match &message.receiver {
         Receiver::User(uid) => (Some(message.sender.as_str()), Some(uid.as_str()), None),
         Receiver::Group(guid) => (None, None, Some(guid.as_str())),
     };
-    db.prepare_cached(
-        "INSERT INTO conversation (app, id, user_a, user_b, guid) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (app, id) DO NOTHING",
-    )?
-    .execute((app.as_str(), message.conversation.as_str(), user_a, user_b, guid))?;
-    Ok(())
+    w.db.prepare_cached(
+        "INSERT INTO conversation (app, id, user_a, user_b, guid) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .and_then(|mut insert| {
+        insert.execute((app.as_str(), message.conversation.as_str(), user_a, user_b, guid))
+    })
+    .map(drop)
+    .map_err(fault)
 }
 
-fn insert(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<()> {
+fn insert(db: &Connection, app: &AppId, message: &Message, event: Option<i64>) -> rusqlite::Result<()> {
     let sql = concat!(
         "INSERT INTO message (app, ",
         columns!(),
-        ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, NULL, NULL, NULL, NULL, NULL, NULL)"
+        ", event) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+         NULL, NULL, NULL, NULL, NULL, NULL, ?14)"
     );
     db.prepare_cached(sql)?.execute((
         app.as_str(),
@@ -323,6 +351,7 @@ fn insert(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
         text_of(&message.tags),
         message.sent_at.ms,
         message.updated_at.ms,
+        event,
     ))?;
     Ok(())
 }
@@ -354,13 +383,14 @@ fn update(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
     Ok(())
 }
 
-fn insert_asked(db: &Connection, app: &AppId, asked: &Asked) -> rusqlite::Result<()> {
+/// Nothing where the app was deleted meanwhile: lines of other apps stand beside this one.
+fn insert_asked(db: &Connection, asked: &Asked) -> rusqlite::Result<()> {
     db.prepare_cached(
-        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at, event)
+         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM app WHERE id = ?1",
     )?
     .execute((
-        app.as_str(),
+        asked.app.as_str(),
         asked.webhook.as_str(),
         asked.conversation.as_str(),
         asked.sender.as_str(),
@@ -368,6 +398,7 @@ fn insert_asked(db: &Connection, app: &AppId, asked: &Asked) -> rusqlite::Result
         asked.silence.as_deref(),
         i64::try_from(asked.took_us).unwrap_or(i64::MAX),
         asked.at.ms,
+        asked.event.as_str(),
     ))?;
     Ok(())
 }
@@ -404,9 +435,13 @@ fn change_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<(Time, U
     Ok(at.zip(by).map(|(at, by)| (Time::from_ms(at), Uid::trusted(&by))))
 }
 
-/// Reads a column that holds JSON.
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(column)?.as_str()?)
+    parsed(column, row.get_ref(column)?.as_str()?)
+}
+
+/// Reads a column that holds JSON.
+pub(super) fn parsed<T: DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 

@@ -11,10 +11,12 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration { version: 1, name: "tenants", sql: include_str!("../../migrations/0001_tenants.sql") },
     Migration { version: 2, name: "messages", sql: include_str!("../../migrations/0002_messages.sql") },
     Migration { version: 3, name: "deliveries", sql: include_str!("../../migrations/0003_deliveries.sql") },
+    Migration { version: 4, name: "record", sql: include_str!("../../migrations/0004_record.sql") },
+    Migration { version: 5, name: "upkeep", sql: include_str!("../../migrations/0005_upkeep.sql") },
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {
@@ -68,4 +70,29 @@ fn apply(db: &mut Connection, migration: &Migration, checksum: &str) -> rusqlite
 
 fn checksum(sql: &str) -> String {
     Sha256::digest(sql.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_on_after_both_of_the_old_counts() {
+        let mut db = Connection::open_in_memory().expect("a database in memory");
+        db.execute_batch("CREATE TABLE migration (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT)")
+            .expect("the table is made");
+        for migration in MIGRATIONS.iter().filter(|migration| migration.version < 4) {
+            apply(&mut db, migration, &checksum(migration.sql)).expect("it applies");
+        }
+        db.execute_batch(
+            "INSERT INTO app (id, name, region, settings, created_at) VALUES ('a', '', 'us', '{}', 0);
+             INSERT INTO counter (app, message, record) VALUES ('a', 3, 5);
+             INSERT INTO record (app, n, conversation, method, params) VALUES ('a', 5, 'c', 'message', '{}')",
+        )
+        .expect("an old app");
+        run(&mut db).expect("the rest applies");
+        let counter =
+            db.query_row("SELECT last, first FROM counter", [], |row| Ok((row.get(0)?, row.get(1)?)));
+        assert_eq!(counter.expect("the counter is kept"), (5_i64, 5_i64));
+    }
 }

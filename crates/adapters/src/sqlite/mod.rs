@@ -3,18 +3,34 @@
 //! One file per noun; this one opens the database and hands out work to the writer and the readers.
 
 mod apps;
+pub mod backup;
 mod cache;
 mod changes;
 mod connections;
 mod deliveries;
+mod endings;
 mod events;
+mod figures;
 mod groups;
+mod history;
+mod interventions;
+mod ledger;
+mod listing;
+mod members;
+mod message_history;
 mod messages;
 mod migrations;
 mod notices;
+mod past;
+mod past_events;
 mod receipts;
 mod record;
+mod removals;
+mod replays;
+mod retention;
 mod settlements;
+mod test_deliveries;
+mod upkeep;
 mod users;
 mod webhooks;
 mod writer;
@@ -26,12 +42,14 @@ use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
 use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
 
 use self::cache::Caches;
 use self::changes::Changes;
-use self::writer::Writer;
+use self::ledger::Ledger;
+use self::writer::{Database, Refuses, Writer};
 use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
@@ -39,6 +57,8 @@ const LOCK: &str = "chathook.lock";
 /// Reads that go on at once; the rest wait their turn.
 const READERS_MAX: usize = 8;
 const STATEMENTS_KEPT: usize = 256;
+/// Pages that the writer keeps: those that deliveries come to and go from stay among them.
+const WRITER_CACHE_KIB: i64 = 64 << 10;
 /// How long a connection waits for another that holds a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one read may take (design 10).
@@ -99,11 +119,25 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+/// What the operator may set.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Bytes of bodies that may wait for one webhook; with more it is switched off.
+    pub backlog_bytes_max: i64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { backlog_bytes_max: 10 << 30 }
+    }
+}
+
 /// What a job of the writer works on.
 pub(crate) struct Writing<'a> {
     pub db: &'a Connection,
     pub vault: &'a Vault,
     caches: &'a Caches,
+    ledger: &'a mut Ledger,
     /// Offered after the commit, in this order.
     pub owed: Vec<Owed>,
     /// Rows of webhooks that the job switched off, told of after the commit.
@@ -112,7 +146,12 @@ pub(crate) struct Writing<'a> {
 
 impl Sqlite {
     /// Opens the store in `dir`, making it where it is not there.
-    pub fn open(dir: &Path, vault: Arc<Vault>, offers: Arc<dyn Offers>) -> Result<Self, OpenError> {
+    pub fn open(
+        dir: &Path,
+        vault: Arc<Vault>,
+        offers: Arc<dyn Offers>,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
         let lock = locked(&dir.join(LOCK))?;
         let path = dir.join(DATABASE);
@@ -121,7 +160,8 @@ impl Sqlite {
         vault::check(&db, &vault).map_err(OpenError::Key)?;
         let caches = Arc::new(Caches::new(Changes::of(&db)?));
         let checkpoints = open_writing(&path)?;
-        let writer = Writer::start(db, checkpoints, Arc::clone(&vault), Arc::clone(&caches), offers)
+        let database = Database::of(db, checkpoints, options)?;
+        let writer = Writer::start(database, Arc::clone(&vault), Arc::clone(&caches), offers)
             .map_err(|error| OpenError::File(path.clone(), error))?;
         let readers = Arc::new(Readers::new(path));
         Ok(Self { writer, readers, caches, vault, _lock: lock })
@@ -133,7 +173,16 @@ impl Sqlite {
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job).await
+        self.writer.write(job, Refuses::Anytime).await
+    }
+
+    /// As [`Self::write`], for jobs that are many: this one refuses only before it writes, and costs less.
+    pub(crate) async fn write_checked<T, J>(&self, job: J) -> Stored<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
+    {
+        self.writer.write(job, Refuses::BeforeWriting).await
     }
 
     /// Runs a job that only reads, on a thread where it may block.
@@ -250,8 +299,7 @@ fn locked(path: &Path) -> Result<File, OpenError> {
 
 fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open(path)?;
-    db.busy_timeout(BUSY_TIMEOUT)?;
-    db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    set_up(&db)?;
     // Only before the first table does auto_vacuum take hold; afterwards it changes nothing.
     db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     let mode: String = db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -263,15 +311,26 @@ fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     // Checkpoints are made off the writer's thread.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
+    db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(db)
 }
 
 fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
+    set_up(&db)?;
+    Ok(db)
+}
+
+/// What holds for every connection.
+fn set_up(db: &Connection) -> rusqlite::Result<()> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    Ok(db)
+    // Else a prepared statement is parsed anew for each value that might change its plan, as any
+    // value of `LIMIT ?` might.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 #[cfg(test)]
@@ -288,7 +347,12 @@ mod tests {
     #[tokio::test]
     async fn a_read_without_end_is_interrupted_and_the_next_one_works() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+        let store = Sqlite::open(
+            dir.path(),
+            Arc::new(Vault::from_key([7; 32])),
+            Arc::new(Nowhere),
+            Options::default(),
+        );
         let store = store.expect("the store opens");
         let endless =
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT count(*) FROM n";

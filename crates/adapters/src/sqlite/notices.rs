@@ -1,6 +1,7 @@
 //! What a person should know of a webhook: that it fails, and that it is switched off.
 
-use chathook_domain::ids::Time;
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_engine::ports::history::KeptNotice;
 use chathook_engine::ports::store::{NoticeKind, Stored, SwitchOff};
 use rusqlite::Connection;
 
@@ -50,4 +51,27 @@ pub(super) fn insert(
     .and_then(|mut insert| insert.execute((webhook_row, kind.as_str(), text, at.ms)))
     .map(drop)
     .map_err(fault)
+}
+
+/// Newest first, below a row.
+pub(super) fn list(
+    db: &Connection,
+    app: &AppId,
+    below: i64,
+    limit: i64,
+) -> rusqlite::Result<Vec<KeptNotice>> {
+    db.prepare_cached(
+        "SELECT row, webhook, kind, text, created_at FROM notice WHERE app = ?1 AND row < ?2
+         ORDER BY row DESC LIMIT ?3",
+    )?
+    .query_map((app.as_str(), below, limit), |row| {
+        Ok(KeptNotice {
+            row: row.get(0)?,
+            webhook: WebhookId::trusted(row.get_ref(1)?.as_str()?),
+            kind: row.get(2)?,
+            text: row.get(3)?,
+            created_at: Time::from_ms(row.get(4)?),
+        })
+    })?
+    .collect()
 }

@@ -9,14 +9,14 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{Marked, Stored};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::{Writing, events, fault, groups, messages, record};
+use super::{Writing, events, fault, members, messages, record};
 
 /// A mark that changes nothing tells nobody.
 pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) -> Stored<Marked> {
     let conversation = mark.conversation();
     if let Receiver::Group(guid) = &mark.receiver
         && !mark.by.is_system()
-        && !groups::is_member(w.db, &app.id, guid, &mark.by)?
+        && !members::is_member(w.db, &app.id, guid, &mark.by)?
     {
         return Err(
             Refusal::new(Code::GroupNotJoined, "Only members may acknowledge a group's messages.").into()
@@ -47,7 +47,7 @@ pub(super) fn mark(w: &mut Writing<'_>, app: &App, mark: &Mark, origin: Origin) 
             app,
             Event::new(event_id, kind.trigger(), mark.key(), &data, origin, app, mark.at),
         )?;
-        let cursor = record::append(w.db, &app.id, &conversation, "receipt", &data)?;
+        let cursor = record::append(w, &app.id, &conversation, &data)?;
         receipts.push((receipt, cursor));
     }
     Ok(Marked { receipts, members })

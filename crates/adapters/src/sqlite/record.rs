@@ -1,11 +1,14 @@
-//! The app's record of messages, actions and receipts, from which sockets catch up by cursor.
+//! The app's record of messages, actions and receipts, from which sockets catch up by cursor. All are
+//! counted in one row of numbers, and a cursor is such a number. A message is shown as it is when it
+//! is read: what has become of it since is told by a later line.
 
-use chathook_domain::ids::{AppId, Key, Uid};
+use chathook_domain::ids::{AppId, Key, MessageId, Uid};
+use chathook_domain::message::{Category, Message};
 use chathook_engine::ports::store::{READ_BYTES_MAX, Recorded, RecordedPart, Stored};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 
-use super::fault;
+use super::{Writing, fault, messages};
 
 /// The conversations of a user `?2` in an app `?1`.
 macro_rules! conversations_of_user {
@@ -18,31 +21,13 @@ macro_rules! conversations_of_user {
 }
 pub(super) use conversations_of_user;
 
-/// Adds a line; answers with its cursor.
-pub(super) fn append(
-    db: &Connection,
-    app: &AppId,
-    conversation: &Key,
-    method: &str,
-    params: &Value,
-) -> Stored<i64> {
-    let n = next_number(db, app, Counter::Record)?;
-    db.prepare_cached(
-        "INSERT INTO record (app, n, conversation, method, params) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )
-    .and_then(|mut insert| {
-        insert.execute((app.as_str(), n, conversation.as_str(), method, params.to_string()))
-    })
-    .map_err(fault)?;
+/// Adds a receipt; answers with its cursor.
+pub(super) fn append(w: &mut Writing<'_>, app: &AppId, conversation: &Key, receipt: &Value) -> Stored<i64> {
+    let n = w.ledger.next_number(w.db, app)?;
+    w.db.prepare_cached("INSERT INTO record (app, conversation, n, receipt) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut insert| insert.execute((app.as_str(), conversation.as_str(), n, receipt.to_string())))
+        .map_err(fault)?;
     Ok(n)
-}
-
-/// The cursor of the last line; 0 before the first.
-pub(super) fn last_cursor(db: &Connection, app: &AppId) -> Stored<i64> {
-    let last = db
-        .prepare_cached("SELECT record FROM counter WHERE app = ?1")
-        .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)).optional());
-    Ok(last.map_err(fault)?.unwrap_or(0))
 }
 
 pub(super) fn after(
@@ -53,47 +38,106 @@ pub(super) fn after(
     limit: i64,
 ) -> Stored<RecordedPart> {
     let sql = concat!(
-        "SELECT n, method, params FROM record WHERE app = ?1 AND conversation IN ",
+        "SELECT id AS n, NULL FROM message WHERE app = ?1 AND id > ?3 AND conversation IN ",
         conversations_of_user!(),
-        " AND n > ?3 ORDER BY n LIMIT ?4"
+        " UNION ALL SELECT n, receipt FROM record WHERE app = ?1 AND n > ?3 AND conversation IN ",
+        conversations_of_user!(),
+        " ORDER BY n LIMIT ?4"
     );
     let read = || {
+        if cursor < counter(db, app, "SELECT first FROM counter WHERE app = ?1")? {
+            return Ok(RecordedPart { lines: Vec::new(), is_cut: true });
+        }
         let mut query = db.prepare_cached(sql)?;
         let mut rows = query.query((app.as_str(), uid.as_str(), cursor, limit))?;
         let (mut lines, mut bytes) = (Vec::new(), 0);
         while let Some(row) = rows.next()? {
-            bytes += row.get_ref(2)?.as_str()?.len();
+            let n = row.get(0)?;
+            let line = match row.get_ref(1)?.as_str_or_null()? {
+                Some(receipt) => Some(("receipt", messages::parsed(1, receipt)?, receipt.len())),
+                None => message_line(db, app, MessageId(n))?,
+            };
+            let Some((method, params, size)) = line else { continue };
+            bytes += size;
             if bytes > READ_BYTES_MAX && !lines.is_empty() {
                 return Ok(RecordedPart { lines, is_cut: true });
             }
-            let params = super::messages::json(row, 2)?;
-            lines.push(Recorded { cursor: row.get(0)?, method: row.get(1)?, params });
+            lines.push(Recorded { cursor: n, method: method.to_owned(), params });
         }
         Ok(RecordedPart { lines, is_cut: false })
     };
     read().map_err(fault)
 }
 
-/// What an app counts.
-#[derive(Clone, Copy)]
-pub(super) enum Counter {
-    Message,
-    Record,
+/// An app's counter, which is not there before the first number.
+fn counter(db: &Connection, app: &AppId, sql: &str) -> rusqlite::Result<i64> {
+    let found = db.prepare_cached(sql)?.query_row([app.as_str()], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(0))
 }
 
-/// Takes the next number: growing, and never given twice.
-pub(super) fn next_number(db: &Connection, app: &AppId, counter: Counter) -> Stored<i64> {
-    let sql = match counter {
-        Counter::Message => {
-            "INSERT INTO counter (app, message) VALUES (?1, 1)
-             ON CONFLICT (app) DO UPDATE SET message = message + 1 RETURNING message"
+type Line = (&'static str, Value, usize);
+
+/// The notification of a message with its size, if it is still to be told of.
+fn message_line(db: &Connection, app: &AppId, id: MessageId) -> rusqlite::Result<Option<Line>> {
+    let Some((message, size)) = messages::find_with_size(db, app, id)? else { return Ok(None) };
+    let method = match message.category {
+        Category::Message | Category::Custom => "message",
+        Category::Action if message.kind == "groupMember" => "memberChanged",
+        Category::Action if message.data.get("action").is_some_and(|action| action == "edited") => {
+            // It holds the text of then, which is not to be told again.
+            if is_deleted(db, app, &message)? {
+                return Ok(None);
+            }
+            "messageEdited"
         }
-        Counter::Record => {
-            "INSERT INTO counter (app, record) VALUES (?1, 1)
-             ON CONFLICT (app) DO UPDATE SET record = record + 1 RETURNING record"
-        }
+        Category::Action => "messageDeleted",
     };
-    db.prepare_cached(sql)
-        .and_then(|mut query| query.query_row([app.as_str()], |row| row.get(0)))
-        .map_err(fault)
+    Ok(Some((method, message.to_json(), size)))
+}
+
+/// Whether the message that an action was on has been deleted since.
+fn is_deleted(db: &Connection, app: &AppId, action: &Message) -> rusqlite::Result<bool> {
+    let on = action.data.get("entities").and_then(|all| all.pointer("/on/entity/id")).and_then(Value::as_str);
+    let Some(id) = on.and_then(MessageId::parse) else { return Ok(false) };
+    Ok(messages::find(db, app, id)?.is_none_or(|message| message.deleted.is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chathook_domain::delivery::Owed;
+    use chathook_engine::ports::store::{MessageStore as _, Offers};
+
+    use super::*;
+    use crate::sqlite::{Options, Sqlite};
+    use crate::vault::Vault;
+
+    struct Nowhere;
+
+    impl Offers for Nowhere {
+        fn offer(&self, _: Vec<Owed>) {}
+        fn changed(&self, _: i64) {}
+    }
+
+    #[tokio::test]
+    async fn who_comes_with_a_cursor_of_the_old_count_is_told_to_fetch() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Sqlite::open(
+            dir.path(),
+            Arc::new(Vault::from_key([7; 32])),
+            Arc::new(Nowhere),
+            Options::default(),
+        );
+        let store = store.expect("the store opens");
+        let (app, uid) = (AppId::trusted("app1"), Uid::trusted("alice"));
+        let made =
+            "INSERT INTO app (id, name, region, settings, created_at) VALUES ('app1', '', 'us', '{}', 0);
+                    INSERT INTO counter (app, last, first) VALUES ('app1', 5, 5)";
+        store.write(|w| w.db.execute_batch(made).map_err(fault)).await.expect("written");
+        let after =
+            async |cursor| store.recorded_after(&app, &uid, cursor, 10).await.expect("the store reads");
+        assert!(after(4).await.is_cut);
+        assert!(!after(5).await.is_cut);
+    }
 }

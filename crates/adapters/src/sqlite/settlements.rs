@@ -1,29 +1,25 @@
 //! Attempts and what follows from them: what waits ends, or waits for another attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chathook_domain::delivery::{Settlement, Status, failure_detail, outcome_name};
 use chathook_domain::ids::{StartId, Time};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{Settled, Stored};
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::types::ToSqlOutput::Borrowed;
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _};
 
+use super::ledger::Ledger;
 use super::{Writing, fault};
 
 /// Bytes of an answer's body that an attempt keeps (design 6).
 const KEPT_BYTES_MAX: usize = 4_096;
 
 /// Writes a batch; answers with the settled number of each webhook row in it.
-pub(super) fn settle(w: &Writing<'_>, start: &StartId, settled: &[Settled]) -> Stored<Vec<(i64, i64)>> {
+pub(super) fn settle(w: &mut Writing<'_>, start: &StartId, settled: &[Settled]) -> Stored<Vec<(i64, i64)>> {
     let start = newest_start(w.db, start)?;
-    let mut streams = BTreeMap::new();
-    for one in settled {
-        settle_one(w.db, one, start).map_err(fault)?;
-        streams.insert(one.webhook_row, one.stream);
-    }
-    let numbers = streams.into_iter().map(|(row, stream)| Ok((row, advance(w.db, stream)?)));
-    numbers.collect::<rusqlite::Result<_>>().map_err(fault)
+    settle_all(w.db, w.ledger, start, settled).map_err(fault)
 }
 
 /// The row of this start, which has to be the newest: an older one no longer speaks for what is in flight.
@@ -37,127 +33,207 @@ fn newest_start(db: &Connection, start: &StartId) -> Stored<i64> {
     })
 }
 
-fn settle_one(db: &Connection, settled: &Settled, start: i64) -> rusqlite::Result<()> {
-    let is_known = match settled.settlement {
-        Settlement::Delivered => end(db, settled, Status::Delivered)?,
-        Settlement::Failed => end(db, settled, Status::Failed)?,
-        Settlement::Waits { due, steps, first_failed_at, is_aside } => {
-            db.prepare_cached(
-                "UPDATE waiting SET attempts = ?3, due = ?4, steps = ?5, first_failed_at = ?6, is_aside = ?7
-                 WHERE stream = ?1 AND sequence = ?2",
-            )?
-            .execute((
-                settled.stream,
-                settled.sequence,
-                settled.attempt,
-                due.ms,
-                steps,
-                first_failed_at.ms,
-                is_aside,
-            ))? > 0
+fn settle_all(
+    db: &Connection,
+    ledger: &mut Ledger,
+    start: i64,
+    settled: &[Settled],
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut ends = Ends::of(db)?;
+    let mut waits = Waits::of(db)?;
+    let mut attempts = Attempts::of(db, start)?;
+    let mut streams = BTreeMap::new();
+    for one in settled {
+        let ended_at = one.started_at.plus_ms(i64::try_from(one.phases.total_us / 1_000).unwrap_or(0));
+        let ending = |status| Ending {
+            stream: one.stream,
+            sequence: one.sequence,
+            status,
+            attempts: Some(one.attempt),
+            at: ended_at,
+        };
+        let waited = match one.settlement {
+            Settlement::Delivered => ends.end(ledger, &ending(Status::Delivered))?,
+            Settlement::Failed => ends.end(ledger, &ending(Status::Failed))?,
+            Settlement::Waits { due, steps, first_failed_at, is_aside } => {
+                let changes = (one.attempt, due.ms, steps, first_failed_at.ms, is_aside);
+                waits.update(one.stream, one.sequence, changes)?
+            }
+        };
+        // A delivery that was cancelled meanwhile keeps the attempt; one that is gone has none.
+        if waited || has_ended(db, one.stream, one.sequence)? {
+            attempts.insert(one)?;
         }
-    };
-    // A delivery that was cancelled meanwhile keeps the attempt; one that is gone has none.
-    if is_known || has_ended(db, settled)? {
-        insert_attempt(db, settled, start)?;
+        streams.insert(one.webhook_row, one.stream);
+    }
+    ends.advance(ledger)?;
+    let settled_of = |(row, stream)| Ok((row, ledger.stream(db, stream)?.map_or(0, |of| of.settled)));
+    streams.into_iter().map(settled_of).collect()
+}
+
+fn has_ended(db: &Connection, stream: i64, sequence: i64) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM ended WHERE stream = ?1 AND sequence = ?2")?.exists((stream, sequence))
+}
+
+/// How one delivery ends.
+pub(super) struct Ending {
+    pub stream: i64,
+    pub sequence: i64,
+    pub status: Status,
+    /// With the last one; `None` where it ends without another attempt.
+    pub attempts: Option<u32>,
+    pub at: Time,
+}
+
+/// Takes deliveries from what waits to what ended. Its user calls [`Self::advance`] when all are taken.
+pub(super) struct Ends<'db> {
+    look: CachedStatement<'db>,
+    keep: CachedStatement<'db>,
+    take: CachedStatement<'db>,
+    db: &'db Connection,
+    /// Streams of which the first number that was not settled is settled now.
+    moved: BTreeSet<i64>,
+}
+
+impl<'db> Ends<'db> {
+    pub(super) fn of(db: &'db Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            look: db.prepare_cached(
+                "SELECT lane, event, replay, created_at, attempts, bytes FROM waiting
+                 WHERE stream = ?1 AND sequence = ?2",
+            )?,
+            keep: db.prepare_cached(
+                "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?,
+            take: db.prepare_cached("DELETE FROM waiting WHERE stream = ?1 AND sequence = ?2")?,
+            db,
+            moved: BTreeSet::new(),
+        })
+    }
+
+    /// False where it no longer waits: then nothing is changed.
+    pub(super) fn end(&mut self, ledger: &mut Ledger, ending: &Ending) -> rusqlite::Result<bool> {
+        let Ending { stream, sequence, status, at, .. } = *ending;
+        let bytes: i64 = {
+            let mut rows = self.look.query((stream, sequence))?;
+            let Some(row) = rows.next()? else { return Ok(false) };
+            let attempts = match ending.attempts {
+                Some(attempts) => attempts,
+                None => row.get(4)?,
+            };
+            self.keep.execute((
+                stream,
+                sequence,
+                Borrowed(row.get_ref(0)?),
+                Borrowed(row.get_ref(1)?),
+                status.as_str(),
+                attempts,
+                Borrowed(row.get_ref(2)?),
+                Borrowed(row.get_ref(3)?),
+                at.ms,
+            ))?;
+            row.get(5)?
+        };
+        self.take.execute((stream, sequence))?;
+        if let Some(mut numbers) = ledger.stream(self.db, stream)? {
+            numbers.waiting_bytes -= bytes;
+            if sequence == numbers.settled + 1 {
+                self.moved.insert(stream);
+            }
+            ledger.set_stream(stream, numbers);
+        }
+        Ok(true)
+    }
+
+    /// Moves the settled numbers.
+    pub(super) fn advance(self, ledger: &mut Ledger) -> rusqlite::Result<()> {
+        self.moved.into_iter().try_for_each(|stream| advance(self.db, ledger, stream))
+    }
+}
+
+/// Each number has a delivery, so all below the first that waits are settled.
+pub(super) fn advance(db: &Connection, ledger: &mut Ledger, stream: i64) -> rusqlite::Result<()> {
+    let first: Option<i64> = db
+        .prepare_cached("SELECT min(sequence) FROM waiting WHERE stream = ?1")?
+        .query_row([stream], |row| row.get(0))?;
+    if let Some(mut numbers) = ledger.stream(db, stream)? {
+        numbers.settled = first.map_or(numbers.last, |first| first - 1);
+        ledger.set_stream(stream, numbers);
     }
     Ok(())
 }
 
-/// Whether it still waited.
-fn end(db: &Connection, settled: &Settled, status: Status) -> rusqlite::Result<bool> {
-    let waited = db
-        .prepare_cached(
-            "DELETE FROM waiting WHERE stream = ?1 AND sequence = ?2
-             RETURNING lane, event, bytes, replay, created_at",
-        )?
-        .query_row((settled.stream, settled.sequence), |row| {
-            let lane: String = row.get(0)?;
-            let (event, bytes, replay, created_at) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
-            Ok((lane, event, bytes, replay, created_at))
-        })
-        .optional()?;
-    let Some((lane, event, bytes, replay, created_at)): Option<(String, i64, i64, Option<i64>, i64)> = waited
-    else {
-        return Ok(false);
-    };
-    db.prepare_cached(
-        "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )?
-    .execute((
-        settled.stream,
-        settled.sequence,
-        lane,
-        event,
-        status.as_str(),
-        settled.attempt,
-        replay,
-        created_at,
-        ended_at(settled).ms,
-    ))?;
-    db.prepare_cached("UPDATE stream SET waiting_bytes = waiting_bytes - ?2 WHERE row = ?1")?
-        .execute((settled.stream, bytes))?;
-    Ok(true)
+/// Lets deliveries wait for another attempt.
+struct Waits<'db>(CachedStatement<'db>);
+
+impl<'db> Waits<'db> {
+    fn of(db: &'db Connection) -> rusqlite::Result<Self> {
+        let update = db.prepare_cached(
+            "UPDATE waiting SET attempts = ?3, due = ?4, steps = ?5, first_failed_at = ?6, is_aside = ?7
+             WHERE stream = ?1 AND sequence = ?2",
+        )?;
+        Ok(Self(update))
+    }
+
+    /// False where it no longer waits.
+    fn update(
+        &mut self,
+        stream: i64,
+        sequence: i64,
+        (attempts, due, steps, first_failed_at, is_aside): (u32, i64, u32, i64, bool),
+    ) -> rusqlite::Result<bool> {
+        let changed = self.0.execute((stream, sequence, attempts, due, steps, first_failed_at, is_aside))?;
+        Ok(changed > 0)
+    }
 }
 
-fn ended_at(settled: &Settled) -> Time {
-    settled.started_at.plus_ms(i64::try_from(settled.phases.total_us / 1_000).unwrap_or(0))
+/// Writes the attempts of one start.
+struct Attempts<'db> {
+    insert: CachedStatement<'db>,
+    start: i64,
 }
 
-fn has_ended(db: &Connection, settled: &Settled) -> rusqlite::Result<bool> {
-    db.prepare_cached("SELECT 1 FROM ended WHERE stream = ?1 AND sequence = ?2")?
-        .exists((settled.stream, settled.sequence))
-}
+impl<'db> Attempts<'db> {
+    fn of(db: &'db Connection, start: i64) -> rusqlite::Result<Self> {
+        // One that is there was written by a batch that is written again.
+        let insert = db.prepare_cached(
+            "INSERT OR IGNORE INTO attempt (stream, sequence, attempt, outcome, detail, address, resolve_us,
+                                            connect_us, tls_us, first_byte_us, total_us, kept, started_at, start)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?;
+        Ok(Self { insert, start })
+    }
 
-fn insert_attempt(db: &Connection, settled: &Settled, start: i64) -> rusqlite::Result<()> {
-    let kept = match &settled.outcome {
-        Outcome::Answered(answer) => {
-            let length = answer.body.len().min(KEPT_BYTES_MAX);
-            Some(String::from_utf8_lossy(&answer.body[..length]))
-        }
-        Outcome::Failed(_) => None,
-    };
-    let phases = &settled.phases;
-    // One that is there was written by a batch that is written again.
-    db.prepare_cached(
-        "INSERT OR IGNORE INTO attempt (stream, sequence, attempt, outcome, detail, address, resolve_us,
-                                        connect_us, tls_us, first_byte_us, total_us, kept, started_at, start)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-    )?
-    .execute(rusqlite::params![
-        settled.stream,
-        settled.sequence,
-        settled.attempt,
-        outcome_name(&settled.outcome),
-        failure_detail(&settled.outcome),
-        settled.address,
-        micros(phases.resolve_us),
-        micros(phases.connect_us),
-        micros(phases.tls_us),
-        micros(phases.first_byte_us),
-        micros(Some(phases.total_us)),
-        kept,
-        settled.started_at.ms,
-        start,
-    ])?;
-    Ok(())
+    fn insert(&mut self, settled: &Settled) -> rusqlite::Result<()> {
+        let kept = match &settled.outcome {
+            Outcome::Answered(answer) => {
+                let length = answer.body.len().min(KEPT_BYTES_MAX);
+                Some(String::from_utf8_lossy(&answer.body[..length]))
+            }
+            Outcome::Failed(_) => None,
+        };
+        let phases = &settled.phases;
+        self.insert.execute(rusqlite::params![
+            settled.stream,
+            settled.sequence,
+            settled.attempt,
+            outcome_name(&settled.outcome),
+            failure_detail(&settled.outcome),
+            settled.address,
+            micros(phases.resolve_us),
+            micros(phases.connect_us),
+            micros(phases.tls_us),
+            micros(phases.first_byte_us),
+            micros(Some(phases.total_us)),
+            kept,
+            settled.started_at.ms,
+            self.start,
+        ])?;
+        Ok(())
+    }
 }
 
 fn micros(us: Option<u64>) -> Option<i64> {
     us.map(|us| i64::try_from(us).unwrap_or(i64::MAX))
-}
-
-/// Each number has a delivery, so all below the first that waits are settled.
-fn advance(db: &Connection, stream: i64) -> rusqlite::Result<i64> {
-    let settled = db
-        .prepare_cached(
-            "UPDATE stream SET settled =
-                 coalesce((SELECT min(sequence) - 1 FROM waiting WHERE waiting.stream = ?1), last)
-             WHERE row = ?1 RETURNING settled",
-        )?
-        .query_row([stream], |row| row.get(0))
-        .optional()?;
-    // A stream that is gone went with its app.
-    Ok(settled.unwrap_or(0))
 }

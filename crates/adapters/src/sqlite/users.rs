@@ -362,7 +362,7 @@ impl UserStore for Sqlite {
         Ok(found.filter(|(of, _)| of == app).map(|(_, owner)| owner))
     }
 
-    async fn app_of_token(&self, token: &str) -> Stored<Option<(App, TokenOwner)>> {
+    async fn app_of_token(&self, token: &str) -> Stored<Option<(Arc<App>, TokenOwner)>> {
         let Some((app, owner)) = self.owner(token).await? else { return Ok(None) };
         Ok(self.app(&app).await?.map(|app| (app, owner)))
     }

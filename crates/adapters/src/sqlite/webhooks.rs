@@ -1,23 +1,26 @@
 //! Webhooks, their triggers, and the stream of numbers that outlives them.
 
 use async_trait::async_trait;
-use chathook_domain::delivery::Status;
 use chathook_domain::ids::{AppId, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::signature::{Overlap, Previous, Secrets, SigningSecret};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{
-    Config, Credentials, EndpointUrl, OnFailure, SigningSecret, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
+    Config, Credentials, EndpointUrl, OnFailure, Patience, WEBHOOKS_PER_APP_MAX, Webhook, WebhookDraft,
 };
 use chathook_engine::ports::store::{StoreError, Stored, SwitchedOff, Target, WebhookStore};
+use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
-use super::{Sqlite, Writing, fault};
+use super::upkeep::ROWS_MAX;
+use super::{Sqlite, Writing, fault, removals, replays};
 use crate::vault::Vault;
 
 const SELECT: &str = "SELECT row, app, id, name, url, use_basic_auth, username, password, enabled, \
-    retry_on_failure, on_failure, timeout_ms, signing_secret, switched_off, created_at, updated_at FROM webhook";
+    retry_on_failure, on_failure, timeout_ms, patience_s, signing_secret, previous_secret, previous_secret_until, \
+    switched_off, created_at, updated_at FROM webhook";
 
 /// A webhook with what dispatch keeps of it.
 pub(crate) fn target(db: &Connection, vault: &Vault, row: i64) -> Stored<Option<Target>> {
@@ -91,7 +94,10 @@ struct WebhookColumns {
     retry_on_failure: bool,
     on_failure: String,
     timeout_ms: i64,
+    patience_s: i64,
     signing_secret: Vec<u8>,
+    previous_secret: Option<Vec<u8>>,
+    previous_secret_until: Option<i64>,
     switched_off: Option<String>,
     created_at: i64,
     updated_at: i64,
@@ -111,10 +117,13 @@ fn columns(row: &Row<'_>) -> rusqlite::Result<WebhookColumns> {
         retry_on_failure: row.get(9)?,
         on_failure: row.get(10)?,
         timeout_ms: row.get(11)?,
-        signing_secret: row.get(12)?,
-        switched_off: row.get(13)?,
-        created_at: row.get(14)?,
-        updated_at: row.get(15)?,
+        patience_s: row.get(12)?,
+        signing_secret: row.get(13)?,
+        previous_secret: row.get(14)?,
+        previous_secret_until: row.get(15)?,
+        switched_off: row.get(16)?,
+        created_at: row.get(17)?,
+        updated_at: row.get(18)?,
     })
 }
 
@@ -141,15 +150,26 @@ impl WebhookColumns {
             on_failure: OnFailure::parse(&self.on_failure)
                 .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown onFailure", self.row)))?,
             timeout_ms: self.timeout_ms,
+            patience: Patience::of_stored(self.patience_s)
+                .ok_or_else(|| StoreError::Fault(format!("webhook row {}: unknown patience", self.row)))?,
         };
-        let secret =
-            vault.open(&secret_record(&app, &id), &self.signing_secret).map_err(StoreError::Fault)?;
+        let open = |record: &str, sealed: &[u8]| {
+            vault.open(record, sealed).map(SigningSecret::new).map_err(StoreError::Fault)
+        };
+        let previous = match (&self.previous_secret, self.previous_secret_until) {
+            (Some(sealed), Some(until)) => {
+                let secret = open(&previous_secret_record(&app, &id), sealed)?;
+                Some(Previous { secret, until: Time::from_ms(until) })
+            }
+            (None, _) | (_, None) => None,
+        };
+        let secrets = Secrets { present: open(&secret_record(&app, &id), &self.signing_secret)?, previous };
         let webhook = Webhook {
             row: self.row,
             id,
             config,
             triggers: triggers_of(db, self.row)?,
-            signing_secret: SigningSecret(secret),
+            secrets,
             switched_off: self.switched_off,
             created_at: Time::from_ms(self.created_at),
             updated_at: Time::from_ms(self.updated_at),
@@ -166,6 +186,10 @@ fn secret_record(app: &AppId, id: &WebhookId) -> String {
     format!("webhook/{app}/{id}/signing_secret")
 }
 
+fn previous_secret_record(app: &AppId, id: &WebhookId) -> String {
+    format!("webhook/{app}/{id}/previous_secret")
+}
+
 fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
     let ids: Vec<String> = db
         .prepare_cached("SELECT trigger FROM webhook_trigger WHERE webhook_row = ?1")
@@ -174,7 +198,13 @@ fn triggers_of(db: &Connection, row: i64) -> Stored<Vec<Trigger>> {
     Ok(Trigger::ALL.into_iter().filter(|trigger| ids.iter().any(|id| id == trigger.id())).collect())
 }
 
-fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at: Time) -> Stored<Webhook> {
+fn create(
+    w: &mut Writing<'_>,
+    app: &AppId,
+    draft: &WebhookDraft,
+    secret: &[u8],
+    at: Time,
+) -> Stored<Webhook> {
     let WebhookDraft { id, config } = draft;
     if find(w.db, w.vault, app, id)?.is_some() {
         return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
@@ -186,12 +216,14 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
         let sentence = format!("An app has at most {WEBHOOKS_PER_APP_MAX} webhooks.");
         return Err(Refusal::new(Code::WebhookLimit, sentence).into());
     }
+    // Numbers of the one before that still wait must not go out in its stead.
+    removals::finish(w, &Doomed::Webhook(app.clone(), id.clone())).map_err(fault)?;
     let stream = stream_of(w.db, app, id).map_err(fault)?;
     w.db.execute(
         "INSERT INTO webhook (app, id, name, url, use_basic_auth, username, password, enabled, retry_on_failure, \
          on_failure, timeout_ms, signing_secret, created_at, updated_at, \
-         stream, off_since) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15)",
+         stream, off_since, patience_s) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14, ?15, ?16)",
         params![
             app.as_str(),
             id.as_str(),
@@ -207,7 +239,8 @@ fn create(w: &Writing<'_>, app: &AppId, draft: &WebhookDraft, secret: &[u8], at:
             w.vault.seal(&secret_record(app, id), secret),
             at.ms,
             stream,
-            (!config.enabled).then_some(at.ms)
+            (!config.enabled).then_some(at.ms),
+            config.patience.stored()
         ],
     )
     .map_err(fault)?;
@@ -242,8 +275,8 @@ fn set_config(
         "UPDATE webhook SET name = ?2, url = ?3, use_basic_auth = ?4, username = ?5, password = ?6, enabled = ?7, \
          retry_on_failure = ?8, on_failure = ?9, timeout_ms = ?10, updated_at = ?11, \
          switched_off = CASE WHEN ?12 THEN NULL ELSE switched_off END, \
-         off_since = CASE WHEN ?7 AND (?12 OR switched_off IS NULL) THEN NULL ELSE coalesce(off_since, ?11) END \
-         WHERE row = ?1",
+         off_since = CASE WHEN ?7 AND (?12 OR switched_off IS NULL) THEN NULL ELSE coalesce(off_since, ?11) END, \
+         patience_s = ?13 WHERE row = ?1",
         params![
             row,
             config.name,
@@ -256,32 +289,64 @@ fn set_config(
             config.on_failure.as_str(),
             config.timeout_ms,
             at.ms,
-            switched_off == SwitchedOff::Clear
+            switched_off == SwitchedOff::Clear,
+            config.patience.stored()
         ],
     )
     .map_err(fault)?;
     present(w, app, id)
 }
 
-/// What waits is cancelled; the numbers stay for a webhook made again under this id.
-fn delete(w: &Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
-    let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
-    let stream = stream_of(w.db, app, id).map_err(fault)?;
+fn rotate_secret(
+    w: &Writing<'_>,
+    app: &AppId,
+    id: &WebhookId,
+    fresh: Vec<u8>,
+    overlap: Overlap,
+    at: Time,
+) -> Stored<Webhook> {
+    let webhook = present(w, app, id)?;
+    let Secrets { present: fresh, previous } =
+        webhook.secrets.rotated(SigningSecret::new(fresh), overlap, at);
+    let previous_record = previous_secret_record(app, id);
     w.db.execute(
-        "INSERT INTO ended (stream, sequence, lane, event, status, attempts, replay, created_at, ended_at) \
-         SELECT stream, sequence, lane, event, ?2, attempts, replay, created_at, ?3 FROM waiting WHERE stream = ?1",
-        params![stream, Status::Cancelled.as_str(), at.ms],
+        "UPDATE webhook SET signing_secret = ?2, previous_secret = ?3, previous_secret_until = ?4, updated_at = ?5 \
+         WHERE row = ?1",
+        params![
+            webhook.row,
+            w.vault.seal(&secret_record(app, id), fresh.bytes()),
+            previous.as_ref().map(|previous| w.vault.seal(&previous_record, previous.secret.bytes())),
+            previous.as_ref().map(|previous| previous.until.ms),
+            at.ms
+        ],
     )
     .map_err(fault)?;
-    for (sql, row) in [
-        ("DELETE FROM waiting WHERE stream = ?1", stream),
-        ("UPDATE stream SET settled = last, waiting_bytes = 0 WHERE row = ?1", stream),
-        ("DELETE FROM webhook_trigger WHERE webhook_row = ?1", webhook.row),
-        ("DELETE FROM webhook WHERE row = ?1", webhook.row),
-    ] {
-        w.db.execute(sql, [row]).map_err(fault)?;
-    }
+    present(w, app, id)
+}
+
+/// Nothing goes out any more; where much waits, it is cancelled piece by piece.
+fn delete(w: &mut Writing<'_>, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {
+    let Some(webhook) = find(w.db, w.vault, app, id)? else { return Ok(false) };
+    replays::cancel_all_of(w.db, app, id, at).map_err(fault)?;
+    delete_row(w.db, webhook.row).map_err(fault)?;
+    let doomed = Doomed::Webhook(app.clone(), id.clone());
+    removals::begin(w, doomed, at, ROWS_MAX).map_err(fault)?;
     Ok(true)
+}
+
+/// All webhooks of an app that goes; answers with their rows.
+pub(super) fn delete_all(db: &Connection, app: &AppId) -> rusqlite::Result<Vec<i64>> {
+    let rows: Vec<i64> = db
+        .prepare_cached("SELECT row FROM webhook WHERE app = ?1")?
+        .query_map([app.as_str()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    rows.iter().try_for_each(|row| delete_row(db, *row))?;
+    Ok(rows)
+}
+
+fn delete_row(db: &Connection, row: i64) -> rusqlite::Result<()> {
+    db.execute("DELETE FROM webhook_trigger WHERE webhook_row = ?1", [row])?;
+    db.execute("DELETE FROM webhook WHERE row = ?1", [row]).map(drop)
 }
 
 fn change_triggers(
@@ -331,6 +396,18 @@ impl WebhookStore for Sqlite {
     ) -> Stored<Webhook> {
         let (app, id) = (app.clone(), id.clone());
         self.write(move |w| set_config(w, &app, &id, &config, switched_off, at)).await
+    }
+
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
+        at: Time,
+    ) -> Stored<Webhook> {
+        let (app, id) = (app.clone(), id.clone());
+        self.write(move |w| rotate_secret(w, &app, &id, fresh, overlap, at)).await
     }
 
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool> {

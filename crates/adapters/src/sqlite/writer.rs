@@ -3,26 +3,29 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chathook_domain::delivery::Owed;
 use chathook_engine::ports::store::{Offers, StoreError, Stored};
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cache::Caches;
-use super::{Writing, fault};
+use super::ledger::Ledger;
+use super::{Options, Writing, fault};
 use crate::vault::Vault;
 
 /// Jobs of one transaction.
 const BATCH_MAX: usize = 256;
 /// Jobs that may wait; then callers wait for a place.
 const QUEUE_MAX: usize = 4_096;
-/// Changed rows after which a checkpoint is due: about as many pages.
-const CHECKPOINT_CHANGES: u64 = 1_000;
+/// Pages of WAL with which a checkpoint is due. Pages that change often are in it many times and are
+/// written to the database once, so fewer checkpoints are less work (16 MiB).
+const CHECKPOINT_PAGES: u64 = 4_000;
 /// Pages of WAL above which the checkpoint makes the writer wait, so that the WAL starts afresh.
 const WAL_PAGES_MAX: i64 = 16_000;
 
@@ -38,10 +41,35 @@ struct Health {
     is_probing: AtomicBool,
 }
 
+/// The two connections that write, and what is known of the one that does the jobs.
+pub(super) struct Database {
+    db: Connection,
+    checkpoints: Connection,
+    ledger: Ledger,
+    /// Pages in the WAL after the last commit.
+    wal_pages: Arc<AtomicU64>,
+}
+
+impl Database {
+    pub(super) fn of(
+        mut db: Connection,
+        checkpoints: Connection,
+        options: Options,
+    ) -> rusqlite::Result<Self> {
+        let ledger = Ledger::of(&mut db, options)?;
+        let wal_pages = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&wal_pages);
+        db.wal_hook(Some(move |_wal: &mut Wal, pages: i32| {
+            counted.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))?;
+        Ok(Self { db, checkpoints, ledger, wal_pages })
+    }
+}
+
 impl Writer {
     pub(super) fn start(
-        db: Connection,
-        checkpoints: Connection,
+        Database { db, checkpoints, ledger, wal_pages }: Database,
         vault: Arc<Vault>,
         caches: Arc<Caches>,
         offers: Arc<dyn Offers>,
@@ -52,21 +80,32 @@ impl Writer {
         let beside = std::thread::Builder::new()
             .name("store-checkpoint".to_owned())
             .spawn(move || make_checkpoints(&checkpoints, &is_due))?;
-        let work = Work { db, vault, caches, offers, health: Arc::clone(&health), due, changes_seen: 0 };
+        let health_of_work = Arc::clone(&health);
+        let work = Work {
+            db,
+            ledger,
+            vault,
+            caches,
+            offers,
+            health: health_of_work,
+            due,
+            wal_pages,
+            pages_called: 0,
+        };
         let writing =
             std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || work.run(queue))?;
         // Joined in this order: the checkpoint thread ends when the writer has.
         Ok(Self { jobs: Some(jobs), threads: vec![writing, beside], health })
     }
 
-    pub(super) async fn write<T, J>(&self, job: J) -> Stored<T>
+    pub(super) async fn write<T, J>(&self, job: J, refuses: Refuses) -> Stored<T>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
         let closing = || StoreError::Unavailable("the store is closing".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { job: Some(job), result: None, reply });
+        let job = Box::new(Asked { job: Some(job), refuses, result: None, reply });
         self.jobs.as_ref().ok_or_else(closing)?.send(job).await.map_err(|_| closing())?;
         answer.await.map_err(|_| closing())?
     }
@@ -95,14 +134,26 @@ impl Writer {
 
 /// A job whose type of answer is its own affair.
 trait Job: Send {
-    /// Runs inside a savepoint; true when what it wrote is to stay.
+    /// True when what it wrote is to stay.
     fn run(&mut self, writing: &mut Writing<'_>) -> bool;
+    fn refuses(&self) -> Refuses;
     /// Tells the caller, after the commit or instead of it.
     fn end(self: Box<Self>, failure: Option<&StoreError>);
 }
 
+/// When a job may still refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refuses {
+    /// Only before it writes, so that there is nothing to take back. One that fails later all the same
+    /// fails those that share its transaction.
+    BeforeWriting,
+    /// Also after it has written, in which case that is taken back: each page that it changes is copied.
+    Anytime,
+}
+
 struct Asked<T, J> {
     job: Option<J>,
+    refuses: Refuses,
     result: Option<Stored<T>>,
     reply: oneshot::Sender<Stored<T>>,
 }
@@ -121,8 +172,14 @@ where
         is_ok
     }
 
+    fn refuses(&self) -> Refuses {
+        self.refuses
+    }
+
     fn end(self: Box<Self>, failure: Option<&StoreError>) {
         let result = match (failure, self.result) {
+            // The one whose fault it is hears of its fault, the others that they may try again.
+            (Some(_), Some(Err(StoreError::Fault(own)))) => Err(StoreError::Fault(own)),
             (Some(failure), _) => Err(copied(failure)),
             (None, Some(result)) => result,
             (None, None) => Err(StoreError::Fault("a write was left out".to_owned())),
@@ -147,6 +204,10 @@ impl Job for Probe {
         result.is_ok()
     }
 
+    fn refuses(&self) -> Refuses {
+        Refuses::BeforeWriting
+    }
+
     fn end(self: Box<Self>, _failure: Option<&StoreError>) {
         self.health.is_probing.store(false, Ordering::Release);
     }
@@ -161,12 +222,15 @@ struct News {
 
 struct Work {
     db: Connection,
+    ledger: Ledger,
     vault: Arc<Vault>,
     caches: Arc<Caches>,
     offers: Arc<dyn Offers>,
     health: Arc<Health>,
     due: std_mpsc::SyncSender<()>,
-    changes_seen: u64,
+    wal_pages: Arc<AtomicU64>,
+    /// How many there were when a checkpoint was last called for.
+    pages_called: u64,
 }
 
 impl Work {
@@ -194,6 +258,7 @@ impl Work {
                 self.call_for_checkpoint();
             }
             Err(failure) => {
+                self.undo();
                 self.health.last_write_failed.store(true, Ordering::Release);
                 tracing::error!(error = ?failure, jobs = batch.len(), "a transaction was not committed");
                 batch.into_iter().for_each(|job| job.end(Some(&failure)));
@@ -214,67 +279,84 @@ impl Work {
     }
 
     /// All of the batch or nothing, refused jobs aside. Answers with what the jobs owe, in their order.
-    fn commit(&self, batch: &mut [Box<dyn Job>]) -> Stored<News> {
-        self.db.execute_batch("BEGIN IMMEDIATE").map_err(fault)?;
-        let mut all = News::default();
+    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Stored<News> {
+        self.run_sql("BEGIN IMMEDIATE").map_err(fault)?;
+        let mut news = News::default();
         for job in batch.iter_mut() {
-            match self.run_one(job.as_mut()) {
-                Ok(news) => {
-                    all.owed.extend(news.owed);
-                    all.changed.extend(news.changed);
-                }
-                Err(error) => return Err(self.undo(error)),
-            }
-            // A full disk may end the whole transaction, and with it what earlier jobs wrote.
-            if self.db.is_autocommit() {
-                return Err(StoreError::Unavailable("the database ended the transaction".to_owned()));
-            }
+            self.run_one(job.as_mut(), &mut news)?;
         }
-        self.db.execute_batch("COMMIT").map_err(|error| {
+        self.ledger.write(&self.db).map_err(fault)?;
+        self.run_sql("COMMIT").map_err(|error| {
             abort_if_sync_failed(&error);
-            self.undo(error)
+            fault(error)
         })?;
-        Ok(all)
+        Ok(news)
     }
 
-    /// One job in its savepoint. What a refused job owed is forgotten with what it wrote.
-    fn run_one(&self, job: &mut dyn Job) -> rusqlite::Result<News> {
-        self.db.execute_batch("SAVEPOINT job")?;
+    /// What a refused job owed is forgotten with what it wrote.
+    fn run_one(&mut self, job: &mut dyn Job, news: &mut News) -> Stored<()> {
+        let refuses = job.refuses();
+        if refuses == Refuses::Anytime {
+            self.run_sql("SAVEPOINT job").map_err(fault)?;
+        }
+        let before = (news.owed.len(), news.changed.len(), self.db.total_changes());
         let mut writing = Writing {
             db: &self.db,
             vault: &self.vault,
             caches: &self.caches,
-            owed: Vec::new(),
-            changed: Vec::new(),
+            ledger: &mut self.ledger,
+            owed: std::mem::take(&mut news.owed),
+            changed: std::mem::take(&mut news.changed),
         };
         let is_kept = job.run(&mut writing);
-        let news = News { owed: writing.owed, changed: writing.changed };
+        (news.owed, news.changed) = (writing.owed, writing.changed);
+        // A full disk may end the whole transaction, and with it what earlier jobs wrote.
         if self.db.is_autocommit() {
-            return Ok(News::default());
+            return Err(StoreError::Unavailable("the database ended the transaction".to_owned()));
         }
         if is_kept {
-            self.db.execute_batch("RELEASE job")?;
-            Ok(news)
+            self.ledger.job_kept();
         } else {
-            self.db.execute_batch("ROLLBACK TO job; RELEASE job")?;
-            Ok(News::default())
+            self.ledger.job_refused();
+            news.owed.truncate(before.0);
+            news.changed.truncate(before.1);
+        }
+        match (refuses, is_kept) {
+            (Refuses::BeforeWriting, false) if self.db.total_changes() != before.2 => {
+                Err(StoreError::Unavailable("a write failed when it had begun".to_owned()))
+            }
+            (Refuses::BeforeWriting, _) => Ok(()),
+            (Refuses::Anytime, true) => self.run_sql("RELEASE job").map_err(fault),
+            (Refuses::Anytime, false) => {
+                self.run_sql("ROLLBACK TO job").and_then(|()| self.run_sql("RELEASE job")).map_err(fault)
+            }
         }
     }
 
-    fn undo(&self, error: rusqlite::Error) -> StoreError {
+    /// The statements around the jobs, parsed once.
+    fn run_sql(&self, sql: &'static str) -> rusqlite::Result<()> {
+        self.db.prepare_cached(sql)?.execute([]).map(drop)
+    }
+
+    /// Back to the last commit.
+    fn undo(&mut self) {
         if !self.db.is_autocommit()
             && let Err(error) = self.db.execute_batch("ROLLBACK")
         {
             tracing::error!(%error, "a transaction could not be rolled back");
             std::process::abort();
         }
-        fault(error)
+        self.ledger.forget_all();
     }
 
     fn call_for_checkpoint(&mut self) {
-        let changes = self.db.total_changes();
-        if changes.wrapping_sub(self.changes_seen) >= CHECKPOINT_CHANGES {
-            self.changes_seen = changes;
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        if pages < self.pages_called {
+            // The WAL has started afresh.
+            self.pages_called = 0;
+        }
+        if pages - self.pages_called >= CHECKPOINT_PAGES {
+            self.pages_called = pages;
             // When one is called for already, that one will do.
             let _ = self.due.try_send(());
         }
@@ -286,23 +368,52 @@ fn make_checkpoints(db: &Connection, is_due: &std_mpsc::Receiver<()>) {
     if let Err(error) = db.busy_timeout(Duration::from_millis(100)) {
         tracing::error!(%error, "the checkpoint connection has no time limit");
     }
+    let mut patience = Patience::default();
     while is_due.recv().is_ok() {
         match checkpoint(db, "PASSIVE") {
-            Ok(pages) if pages > WAL_PAGES_MAX => {
-                if let Err(error) = checkpoint(db, "RESTART") {
-                    tracing::warn!(%error, "the write-ahead log could not be started afresh");
-                }
-            }
+            Ok(passive) if patience.is_over(passive.pages) => match checkpoint(db, "RESTART") {
+                Ok(restart) if restart.is_held_up => patience.grow(passive.pages),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "the write-ahead log could not be started afresh"),
+            },
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a checkpoint failed"),
         }
     }
 }
 
-/// Answers with the pages in the WAL.
-fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<i64> {
-    let pages = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(1));
-    pages.inspect_err(abort_if_sync_failed)
+/// With how long a WAL one does without making the writer wait. A reader that stays, such as a backup,
+/// would be waited for in vain again and again.
+#[derive(Default)]
+struct Patience {
+    pages_more: i64,
+}
+
+impl Patience {
+    fn is_over(&mut self, pages: i64) -> bool {
+        if pages <= WAL_PAGES_MAX {
+            self.pages_more = 0;
+        }
+        pages > WAL_PAGES_MAX + self.pages_more
+    }
+
+    fn grow(&mut self, pages: i64) {
+        self.pages_more = pages;
+    }
+}
+
+struct Checkpoint {
+    /// In the WAL.
+    pages: i64,
+    /// Somebody else was waited for in vain.
+    is_held_up: bool,
+}
+
+fn checkpoint(db: &Connection, mode: &str) -> rusqlite::Result<Checkpoint> {
+    let done = db.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        Ok(Checkpoint { is_held_up: row.get(0)?, pages: row.get(1)? })
+    });
+    done.inspect_err(abort_if_sync_failed)
 }
 
 /// After a failed fsync nobody knows what is on disk: the kernel may have dropped the pages.
@@ -324,8 +435,22 @@ fn copied(failure: &StoreError) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sqlite;
+    use super::super::{Options, Sqlite};
     use super::{Arc, Offers, Owed, StoreError, Vault};
+
+    #[test]
+    fn a_reader_that_stays_makes_the_writer_wait_once_in_so_many_pages() {
+        let mut patience = super::Patience::default();
+        let mut waits = Vec::new();
+        for pages in (0..100_000).step_by(1_000) {
+            if patience.is_over(pages) {
+                waits.push(pages);
+                patience.grow(pages);
+            }
+        }
+        assert_eq!(waits, [17_000, 34_000, 51_000, 68_000, 85_000]);
+        assert!(!patience.is_over(1_000) && patience.is_over(17_000), "afresh, it is as before");
+    }
 
     struct Nobody;
 
@@ -338,7 +463,8 @@ mod tests {
     async fn a_write_that_panics_is_undone_and_the_next_goes_on() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let vault = Arc::new(Vault::from_key([7; 32]));
-        let store = Sqlite::open(dir.path(), vault, Arc::new(Nobody)).expect("the store opens");
+        let store =
+            Sqlite::open(dir.path(), vault, Arc::new(Nobody), Options::default()).expect("the store opens");
         let panicked = store
             .write::<(), _>(|w| {
                 w.db.execute("UPDATE probe SET n = 41", []).expect("the row changes");

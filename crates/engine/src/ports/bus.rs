@@ -28,5 +28,8 @@ pub enum Audience {
 }
 
 pub trait Bus: Send + Sync + 'static {
+    /// Whether anybody would hear it now, for who would make a notice in vain.
+    fn is_heard(&self, app: &AppId, by: &Audience) -> bool;
+
     fn tell(&self, notice: Notice);
 }

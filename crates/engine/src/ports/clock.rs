@@ -11,6 +11,11 @@ pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since some moment of this process; never goes back.
     fn ticks(&self) -> i64;
 
+    /// The same moment in microseconds, for measuring. A clock that counts no finer says milliseconds.
+    fn ticks_us(&self) -> i64 {
+        self.ticks() * 1_000
+    }
+
     /// Returns when [`Self::ticks`] has reached `tick`.
     async fn sleep_until(&self, tick: i64);
 }

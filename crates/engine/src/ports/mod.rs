@@ -3,4 +3,7 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoints;
+pub mod stored;
+pub mod history;
+pub mod upkeep;
 pub mod store;

@@ -7,42 +7,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chathook_domain::app::{ApiKey, App, KeyScope, Settings};
 use chathook_domain::connection::{Connection, ConnectionChange};
-use chathook_domain::delivery::{Owed, Settlement};
+use chathook_domain::delivery::Owed;
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, Group, Member, Scope};
-use chathook_domain::ids::{
-    AppId, EventId, Guid, Key, LaneKey, LaneKind, MessageId, SessionId, StartId, Time, Uid, WebhookId,
-};
-use chathook_domain::lane::LanePart;
+use chathook_domain::ids::{AppId, EventId, Guid, Key, MessageId, SessionId, StartId, Time, Uid, WebhookId};
 use chathook_domain::message::{Accepted, Change, Message, Receiver};
-use chathook_domain::outcome::Outcome;
 use chathook_domain::receipt::{Mark, Receipt};
 use chathook_domain::refusal::Refusal;
+use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
-use crate::ports::endpoints::Phases;
+pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
+use crate::ports::history::{HistoryStore, ReplayStore};
+pub use crate::ports::stored::{StoreError, Stored};
+use crate::ports::upkeep::UpkeepStore;
 
-/// Why the store did not do as asked.
-#[derive(Debug)]
-pub enum StoreError {
-    /// The disk is full or the database is locked: refused for now, nothing was written.
-    Unavailable(String),
-    /// The request itself cannot be: not found, exists already, no longer allowed.
-    Refused(Refusal),
-    /// Our own mistake.
-    Fault(String),
-}
-
-impl From<Refusal> for StoreError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-pub type Stored<T> = Result<T, StoreError>;
+mod deliveries;
 
 /// Called by the store after each commit, in the order of the commits.
 pub trait Offers: Send + Sync + 'static {
@@ -122,102 +105,25 @@ pub struct RecordedPart {
     pub is_cut: bool,
 }
 
-/// A webhook with what dispatch keeps of it.
-#[derive(Debug, Clone)]
-pub struct Target {
-    pub app: AppId,
-    pub webhook: Webhook,
-    pub stream: i64,
-    /// The number up to which every delivery of the stream has been answered, ended or cancelled.
-    pub settled: i64,
-    /// Since when nothing has succeeded, where something has failed.
-    pub failing_since: Option<Time>,
-}
-
-/// An attempt on its way to the store, with what follows from it.
-#[derive(Debug, Clone)]
-pub struct Settled {
-    pub stream: i64,
-    pub sequence: i64,
-    pub webhook_row: i64,
-    /// The attempt's number, from 1.
-    pub attempt: u32,
-    pub outcome: Outcome,
-    pub phases: Phases,
-    pub address: Option<Arc<str>>,
-    pub settlement: Settlement,
-    pub started_at: Time,
-}
-
-/// Where a webhook's deliveries are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LineOf {
-    pub webhook_row: i64,
-    pub stream: i64,
-}
-
-/// Deliveries that have left their lanes and are due.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asides {
-    /// The first to be due first.
-    pub owed: Vec<Owed>,
-    /// The one that is due next after them.
-    pub next: Option<Owed>,
-}
-
-/// Why a webhook is switched off, other than by a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SwitchOff {
-    /// Its endpoint answered 410.
-    Gone,
-    /// Nothing has succeeded for too long.
-    Failing,
-    /// More waits for it than may.
-    Backlog,
-}
-
-impl SwitchOff {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Failing => "failing",
-            Self::Backlog => "backlog",
-        }
-    }
-}
-
-/// What a person is told of a webhook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoticeKind {
-    Failing,
-    SwitchingOffSoon,
-    SwitchedOff,
-    Recovered,
-}
-
-impl NoticeKind {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Failing => "failing",
-            Self::SwitchingOffSoon => "switching_off_soon",
-            Self::SwitchedOff => "switched_off",
-            Self::Recovered => "recovered",
-        }
-    }
-}
-
 /// One `before_message` call, for the log.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    pub app: AppId,
     pub webhook: WebhookId,
+    /// The event that the message, or the edit, causes if it goes on.
+    pub event: EventId,
     pub conversation: Key,
     pub sender: Uid,
     /// `pass`, `inject`, `replace` or `drop`.
     pub verdict: &'static str,
+    /// Why the verdict is no answer's, where it is not.
     pub silence: Option<String>,
+    /// How long this webhook held the message, in microseconds of the monotonic clock: from its turn to
+    /// the verdict taken in. That is the wait for a place, the making and signing of the request, the
+    /// round trip, the reading of the answer and its effect on the message; not the time of webhooks
+    /// before it, nor of the store.
     pub took_us: u64,
+    /// When its turn came.
     pub at: Time,
 }
 
@@ -269,11 +175,12 @@ pub trait AppStore: Send + Sync {
     /// All of it or nothing.
     async fn create_app(&self, app: App, keys: Vec<ApiKey>, samples: Option<Samples>) -> Stored<()>;
     async fn apps(&self) -> Stored<Vec<App>>;
-    async fn app(&self, id: &AppId) -> Stored<Option<App>>;
+    async fn app(&self, id: &AppId) -> Stored<Option<Arc<App>>>;
     async fn api_keys(&self, app: &AppId) -> Stored<Vec<ApiKey>>;
     /// The app and scope of a key, found by its keyed hash.
-    async fn app_of_key(&self, key: &str) -> Stored<Option<(App, KeyScope)>>;
-    async fn delete_app(&self, id: &AppId) -> Stored<bool>;
+    async fn app_of_key(&self, key: &str) -> Stored<Option<(Arc<App>, KeyScope)>>;
+    /// From now on nobody finds it; its rows go piece by piece.
+    async fn delete_app(&self, id: &AppId, at: Time) -> Stored<bool>;
     async fn set_settings(&self, app: &AppId, settings: Settings) -> Stored<()>;
 }
 
@@ -294,7 +201,7 @@ pub trait UserStore: Send + Sync {
     async fn tokens(&self, app: &AppId, uid: &Uid) -> Stored<Vec<AuthToken>>;
     async fn token_owner(&self, app: &AppId, token: &str) -> Stored<Option<TokenOwner>>;
     /// The app and owner of a token sent without an API key.
-    async fn app_of_token(&self, token: &str) -> Stored<Option<(App, TokenOwner)>>;
+    async fn app_of_token(&self, token: &str) -> Stored<Option<(Arc<App>, TokenOwner)>>;
 }
 
 #[async_trait]
@@ -318,7 +225,8 @@ pub trait GroupStore: Send + Sync {
         owner: Option<Uid>,
         at: Time,
     ) -> Stored<Group>;
-    async fn delete_group(&self, app: &AppId, guid: &Guid) -> Stored<bool>;
+    /// With its history, which goes piece by piece.
+    async fn delete_group(&self, app: &AppId, guid: &Guid, at: Time) -> Stored<bool>;
     async fn member(&self, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>>;
     async fn members(&self, app: &AppId, guid: &Guid, page: PageRequest) -> Stored<Page<(User, Member)>>;
     /// Per uid: added, or why not. With each addition an action message of `by` in the conversation.
@@ -373,7 +281,8 @@ pub trait MessageStore: Send + Sync {
     async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool>;
     /// Uids of a conversation as seen by `me`.
     async fn audience(&self, app: &AppId, me: &Uid, receiver: &Receiver) -> Stored<Vec<Uid>>;
-    async fn log_asked(&self, app: &AppId, asked: Vec<Asked>) -> Stored<()>;
+    /// Lines of apps that are no longer there are left out.
+    async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()>;
 }
 
 #[async_trait]
@@ -426,44 +335,19 @@ pub trait WebhookStore: Send + Sync {
         switched_off: SwitchedOff,
         at: Time,
     ) -> Stored<Webhook>;
-    /// What waits is cancelled.
+    /// Puts `fresh` in the place of the present secret, which goes on signing for the overlap.
+    async fn rotate_secret(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        fresh: Vec<u8>,
+        overlap: Overlap,
+        at: Time,
+    ) -> Stored<Webhook>;
+    /// What waits is cancelled, piece by piece.
     async fn delete_webhook(&self, app: &AppId, id: &WebhookId, at: Time) -> Stored<bool>;
     async fn add_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
     async fn remove_triggers(&self, app: &AppId, id: &WebhookId, triggers: Vec<Trigger>) -> Stored<Webhook>;
-}
-
-/// What dispatch needs: the whole server's webhooks, since lanes are per row.
-#[async_trait]
-pub trait DeliveryStore: Send + Sync {
-    /// The rows of all webhooks of the server.
-    async fn webhook_rows(&self) -> Stored<Vec<i64>>;
-    async fn target(&self, webhook_row: i64) -> Stored<Option<Target>>;
-    /// What waits in a lane after a sequence, at most `LANE_LENGTH_MAX` deliveries and about
-    /// `READ_BYTES_MAX` bytes; not what has left the lane. So for the other two.
-    async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart>;
-    /// The same for each of these lanes from its first on.
-    async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>>;
-    /// The same for the lanes of a kind in which something waits, in the order of their names, after one;
-    /// fewer than the limit only where there are no more.
-    async fn waiting_lanes(
-        &self,
-        of: LineOf,
-        kind: LaneKind,
-        after: Option<&LaneKey>,
-        limit: usize,
-    ) -> Stored<Vec<LanePart>>;
-    /// At most `limit` deliveries that have left their lanes and are due by then.
-    async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides>;
-    /// These have left their lanes while they waited.
-    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()>;
-    /// Writes attempts and what follows from them, in one transaction. Refused (`StartSuperseded`) where
-    /// `start` is not the newest. What no longer waits stays as it is. Answers with the settled number
-    /// of each webhook row among them.
-    async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>>;
-    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()>;
-    /// Owes the webhook nothing more, and writes a notice; nothing where it is switched off already.
-    async fn switch_off(&self, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()>;
-    async fn notify(&self, webhook_row: i64, kind: NoticeKind, text: String, at: Time) -> Stored<()>;
 }
 
 /// Everything durable.
@@ -475,6 +359,9 @@ pub trait Store:
     + ConnectionStore
     + WebhookStore
     + DeliveryStore
+    + HistoryStore
+    + ReplayStore
+    + UpkeepStore
     + Send
     + Sync
     + 'static

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chathook_domain::delivery::{Owed, Status};
 use chathook_domain::ids::{AppId, EventId, Key, LaneKey, Time, WebhookId};
+use chathook_domain::signature::{Secrets, SigningSecret};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use serde_json::json;
@@ -105,7 +106,7 @@ impl Hook {
             id: WebhookId::trusted(&id),
             config: draft.config,
             triggers: Trigger::ALL.to_vec(),
-            signing_secret: chathook_domain::webhook::SigningSecret(vec![1; 32]),
+            secrets: Secrets::only(SigningSecret::new(vec![1; 32])),
             switched_off: None,
             created_at: Time::from_ms(0),
             updated_at: Time::from_ms(0),

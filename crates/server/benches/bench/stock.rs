@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use chathook_adapters::sqlite::Sqlite;
+use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::Owed;
@@ -54,7 +54,7 @@ impl Stock {
     /// An app with the users of [`CONVERSATIONS`] conversations, in an empty directory.
     pub async fn make(dir: &Path) -> Result<Self> {
         let vault = Vault::from_env_or_file(None, dir).map_err(anyhow::Error::msg)?;
-        let store = Sqlite::open(dir, Arc::new(vault), Arc::new(Nowhere))?;
+        let store = Sqlite::open(dir, Arc::new(vault), Arc::new(Nowhere), Options::default())?;
         let app = App {
             id: AppId::trusted("bench"),
             name: "Bench".to_owned(),

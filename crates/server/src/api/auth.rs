@@ -135,7 +135,7 @@ async fn identify_key(api: &Api, headers: &HeaderMap) -> Result<Identity, Refusa
             api.engine.user(&app.id, &uid).await?.uid
         }
     };
-    let caller = Caller { app: Arc::new(app), uid, origin: Origin::Rest, session: None };
+    let caller = Caller { app, uid, origin: Origin::Rest, session: None };
     Ok(Identity { caller, power })
 }
 

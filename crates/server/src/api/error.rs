@@ -67,6 +67,9 @@ pub fn to_json(refusal: &Refusal) -> Value {
     if let Some(field) = &refusal.field {
         object["details"] = json!({field.as_str(): [refusal.message]});
     }
+    if let Some((name, value)) = &refusal.fact {
+        object["details"][*name] = json!([value]);
+    }
     object
 }
 
@@ -92,6 +95,8 @@ pub const fn status_of(code: Code) -> StatusCode {
         | Code::InvalidMetadata
         | Code::MessageActionNotAllowed
         | Code::WebhookLimit
+        | Code::WebhookOff
+        | Code::DeliveryEnded
         | Code::WebhookVersionUnsupported
         | Code::SocketAlreadyLoggedIn => StatusCode::BAD_REQUEST,
         Code::EmptyAppId
@@ -118,7 +123,10 @@ pub const fn status_of(code: Code) -> StatusCode {
         | Code::ConversationNotFound
         | Code::WebhookNotFound
         | Code::TriggerNotFound
+        | Code::DeliveryNotFound
+        | Code::ReplayNotFound
         | Code::ApiNotFound => StatusCode::NOT_FOUND,
+        Code::EventsGone => StatusCode::GONE,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
@@ -157,6 +165,13 @@ mod tests {
         assert_eq!(object["details"], json!({"name": ["The field 'name' is required."]}));
         assert_eq!(object["code"], "ERR_BAD_REQUEST");
         assert_eq!(object["source"], "chat-api");
+    }
+
+    #[test]
+    fn a_value_that_its_sender_needs_stands_in_the_details() {
+        let refusal = Refusal::new(Code::EventsGone, "Gone.").with_fact("oldest", 12);
+        assert_eq!(to_json(&refusal)["details"], json!({"oldest": ["12"]}));
+        assert_eq!(ApiError::from(refusal).into_response().status(), StatusCode::GONE);
     }
 
     #[test]

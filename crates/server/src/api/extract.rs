@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use chathook_domain::fields::{DEPTH_MAX, is_shallow};
-use chathook_domain::ids::{AppId, MessageId, Uid};
+use chathook_domain::ids::{AppId, MessageId, Uid, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
@@ -104,6 +104,11 @@ pub fn app_id(text: &str) -> Result<AppId, Refusal> {
     } else {
         Err(Refusal::new(Code::AppNotFound, "There is no app with this id."))
     }
+}
+
+/// The ids of an app and one of its webhooks in a path.
+pub fn webhook_ids(app: &str, webhook: &str) -> Result<(AppId, WebhookId), Refusal> {
+    Ok((app_id(app)?, WebhookId::parse("webhookId", webhook)?))
 }
 
 /// The uid of a person in a path: the system user is not one of the app's users.

@@ -5,6 +5,7 @@ use chathook_domain::ids::{Key, MessageId};
 use chathook_domain::message::Message;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{MessageFilter, Page, PageRequest};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::error::ApiError;
@@ -17,6 +18,19 @@ const PER_PAGE_DEFAULT: i64 = 100;
 const PER_PAGE_MAX: i64 = 1_000;
 const SEARCH_CHARS_MAX: usize = 100;
 const PAGE_MAX: i64 = 1_000_000_000;
+
+/// One thing in the envelope of spec 4.2.
+#[derive(Serialize)]
+pub struct Data<T> {
+    data: T,
+}
+
+/// What a handler answers with that shows a message, which is written as it is.
+pub type MessageAnswer = Result<Json<Data<Message>>, ApiError>;
+
+pub fn shown(message: Message) -> Json<Data<Message>> {
+    Json(Data { data: message })
+}
 
 pub fn data(value: Value) -> Json<Value> {
     Json(json!({"data": value}))
@@ -65,6 +79,49 @@ pub fn page_of(all: Vec<Value>, request: PageRequest) -> Json<Value> {
 
 pub fn page_of_store<T>(page: &Page<T>, request: PageRequest, to_json: impl Fn(&T) -> Value) -> Json<Value> {
     paged(page.items.iter().map(to_json).collect(), page.total, request)
+}
+
+/// How much of a list with a cursor is asked for.
+pub fn limit(params: &Params) -> Result<i64, Refusal> {
+    Ok(params.number("limit", 1, PER_PAGE_MAX)?.unwrap_or(PER_PAGE_DEFAULT))
+}
+
+/// The refusal of a cursor that no answer gave.
+pub fn strange_cursor() -> Refusal {
+    Refusal::field(Code::BadRequest, "cursor", "must be one that this list's last answer gave, or left out")
+}
+
+/// The cursor of a list of rows, newest first: the row below which it goes on.
+pub fn row_cursor(params: &Params) -> Result<i64, Refusal> {
+    match params.text("cursor") {
+        None => Ok(i64::MAX),
+        Some(text) => MessageId::parse(text).map(|id| id.0).ok_or_else(strange_cursor),
+    }
+}
+
+/// A list whose `meta.cursor` asks for what follows; there is none at the end. A list that looked at
+/// as much as one request may, and found less than was asked for, says so with `isPartial`.
+pub fn with_cursor(items: Vec<Value>, limit: i64, cursor: Option<String>) -> Json<Value> {
+    let is_short = i64::try_from(items.len()).is_ok_and(|count| count < limit);
+    let mut meta = json!({"limit": limit, "count": items.len(), "isPartial": cursor.is_some() && is_short});
+    if let Some(cursor) = cursor {
+        meta["cursor"] = json!(cursor);
+    }
+    Json(json!({"data": items, "meta": meta}))
+}
+
+/// A list of rows, newest first, of which one more than `limit` was asked for.
+pub fn rows_with_cursor<T>(
+    mut rows: Vec<T>,
+    limit: i64,
+    row_of: impl Fn(&T) -> i64,
+    to_json: impl Fn(&T) -> Value,
+) -> Json<Value> {
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let goes_on = rows.len() > most;
+    rows.truncate(most);
+    let cursor = rows.last().filter(|_| goes_on).map(|row| row_of(row).to_string());
+    with_cursor(rows.iter().map(to_json).collect(), limit, cursor)
 }
 
 /// Which way a list of messages is walked (spec 4.6).

@@ -10,14 +10,18 @@ use chathook_domain::message::{ChangeKind, Draft, Receiver};
 use super::Api;
 use super::auth::Actor;
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, message_id};
-use super::lists::{Answer, Cursor, data};
+use super::lists::{Answer, Cursor, MessageAnswer, shown};
 
-pub async fn send_message(State(api): State<Arc<Api>>, actor: Actor, JsonBody(body): JsonBody) -> Answer {
+pub async fn send_message(
+    State(api): State<Arc<Api>>,
+    actor: Actor,
+    JsonBody(body): JsonBody,
+) -> MessageAnswer {
     let draft = Draft::parse(&body)?;
     // The message is sent to its end even if the caller hangs up meanwhile.
     let sending = tokio::spawn(async move { api.engine.send_message(&actor.caller, draft).await });
     let message = sending.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    Ok(data(message.to_json()))
+    Ok(shown(message))
 }
 
 pub async fn list_messages(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
@@ -54,9 +58,9 @@ pub async fn list_group_messages(
     Ok(cursor.answer(&messages))
 }
 
-pub async fn get_message(State(api): State<Arc<Api>>, actor: Actor, Ids(id): Ids<String>) -> Answer {
+pub async fn get_message(State(api): State<Arc<Api>>, actor: Actor, Ids(id): Ids<String>) -> MessageAnswer {
     let message = api.engine.message(&actor.caller, message_id(&id)?).await?;
-    Ok(data(message.to_json()))
+    Ok(shown(message))
 }
 
 pub async fn edit_message(
@@ -64,10 +68,10 @@ pub async fn edit_message(
     actor: Actor,
     Ids(id): Ids<String>,
     JsonBody(body): JsonBody,
-) -> Answer {
+) -> MessageAnswer {
     let edit = ChangeKind::parse_edit(&body)?;
     let action = api.engine.edit_message(&actor.caller, message_id(&id)?, edit).await?;
-    Ok(data(action.to_json()))
+    Ok(shown(action))
 }
 
 /// `permanent` is read and changes nothing: a deleted message always loses its content.
@@ -76,8 +80,8 @@ pub async fn delete_message(
     actor: Actor,
     Ids(id): Ids<String>,
     OptionalJsonBody(body): OptionalJsonBody,
-) -> Answer {
+) -> MessageAnswer {
     Fields::of(&body)?.flag("permanent")?;
     let action = api.engine.delete_message(&actor.caller, message_id(&id)?).await?;
-    Ok(data(action.to_json()))
+    Ok(shown(action))
 }

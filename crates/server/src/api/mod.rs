@@ -29,6 +29,13 @@ mod groups;
 mod messages;
 mod receipts;
 mod webhooks;
+mod deliveries;
+mod replays;
+mod events;
+mod test_events;
+mod stats;
+mod timeline;
+mod notices;
 
 pub use error::ApiError;
 pub use management::ManagementCredentials;
@@ -77,6 +84,7 @@ pub fn management_router(api: Arc<Api>) -> Router {
         .route("/apps/{app_id}", get(apps::get_app).delete(apps::delete_app))
         .route("/apps/{app_id}/settings", get(apps::get_settings).put(apps::update_settings))
         .merge(webhook_routes())
+        .merge(history_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), management::require_management))
         .route("/metrics", get(metrics::get_metrics))
         .method_not_allowed_fallback(refuse_method)
@@ -164,5 +172,31 @@ fn webhook_routes() -> Routes {
         .route("/apps/{app_id}/webhooks", get(webhooks::list_webhooks).post(webhooks::create_webhook))
         .route("/apps/{app_id}/webhooks/{webhook_id}", one)
         .route("/apps/{app_id}/webhooks/{webhook_id}/triggers", triggers)
+        .route("/apps/{app_id}/webhooks/{webhook_id}/secret/rotate", post(webhooks::rotate_secret))
         .route_layer(middleware::from_fn(webhooks::require_version))
+}
+
+/// What happened, and what a person may do about it (design 9).
+fn history_routes() -> Routes {
+    let deliveries = Router::new()
+        .route("/", get(deliveries::list_deliveries))
+        .route("/{id}", get(deliveries::get_delivery))
+        .route("/{id}/retry", post(deliveries::retry_delivery))
+        .route("/{id}/cancel", post(deliveries::cancel_delivery));
+    let replays = Router::new()
+        .route("/", get(replays::list_replays))
+        .route("/{id}", get(replays::get_replay))
+        .route("/{id}/cancel", post(replays::cancel_replay));
+    let of_webhook = Router::new()
+        .nest("/deliveries", deliveries)
+        .nest("/replays", replays)
+        .route("/replay", post(replays::create_replay))
+        .route("/events", get(events::list_events))
+        .route("/test", post(test_events::send_test))
+        .route("/stats", get(stats::get_stats))
+        .route_layer(middleware::from_fn(webhooks::require_version));
+    Router::new()
+        .nest("/apps/{app_id}/webhooks/{webhook_id}", of_webhook)
+        .route("/apps/{app_id}/messages/{id}/timeline", get(timeline::get_timeline))
+        .route("/apps/{app_id}/notices", get(notices::list_notices))
 }

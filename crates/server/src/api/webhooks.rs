@@ -1,4 +1,4 @@
-//! Webhooks and their triggers: the eight operations of spec 2.2.
+//! Webhooks and their triggers: the eight operations of spec 2.2, and the rotation of the signing secret.
 
 use std::sync::Arc;
 
@@ -7,12 +7,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chathook_domain::ids::{AppId, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::signature::Overlap;
 use chathook_domain::webhook::{Webhook, WebhookDraft, parse_trigger_ids};
 use serde_json::{Map, Value, json};
 
 use super::Api;
 use super::error::ApiError;
-use super::extract::{Ids, JsonBody, Params, app_id};
+use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, app_id};
 use super::lists::{Answer, data, done, page_of, page_request, search_key};
 
 /// Webhooks of version 1 are the legacy ones, which are all there is.
@@ -39,7 +40,7 @@ pub async fn create_webhook(
     api.engine.app(&app).await?;
     let webhook = api.engine.create_webhook(&app, WebhookDraft::parse(&body)?).await?;
     let mut object = webhook.to_json();
-    object["signingSecret"] = json!(webhook.signing_secret.to_text());
+    object["signingSecret"] = json!(webhook.secrets.present.to_text());
     Ok(data(object))
 }
 
@@ -65,6 +66,20 @@ pub async fn update_webhook(
 ) -> Answer {
     let (app, id) = parse_ids(&ids)?;
     Ok(data(api.engine.update_webhook(&app, &id, &body).await?.to_json()))
+}
+
+pub async fn rotate_secret(
+    State(api): State<Arc<Api>>,
+    Ids(ids): Ids<(String, String)>,
+    OptionalJsonBody(body): OptionalJsonBody,
+) -> Answer {
+    let (app, id) = parse_ids(&ids)?;
+    api.engine.webhook(&app, &id).await?;
+    let secrets = api.engine.rotate_secret(&app, &id, Overlap::parse(&body)?).await?.secrets;
+    Ok(data(json!({
+        "signingSecret": secrets.present.to_text(),
+        "previousValidUntil": secrets.previous.map(|previous| previous.until.seconds()),
+    })))
 }
 
 pub async fn delete_webhook(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String)>) -> Answer {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use axum::middleware::from_fn;
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::app::{ApiKey, AppDraft, KeyScope};
@@ -59,6 +60,7 @@ pub async fn run(flags: DevFlags) -> anyhow::Result<()> {
             secret: DEV_MANAGEMENT_SECRET.to_owned(),
         },
         master_key: None,
+        store: Options::default(),
         clock,
         dice: Arc::new(RealDice),
     })

@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
+use chathook_adapters::local_bus::TooManyWatched;
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{Guid, MessageId, Uid};
 use chathook_domain::message::{ChangeKind, Draft, Message, Receiver};
@@ -192,7 +193,10 @@ fn subscribe_presence(live: &Arc<Live>, params: &Value) -> Result<Work, Refusal>
     let fields = Fields::of(params)?;
     let uids = fields.texts("uids", WATCHED_MAX, 100)?.unwrap_or_default();
     let uids = uids.iter().map(|uid| Uid::parse("uids", uid)).collect::<Result<Vec<_>, _>>()?;
-    watch(live, &uids)?;
+    live.subscription.watch(&uids, WATCHED_MAX).map_err(|TooManyWatched| {
+        let complaint = format!("may bring a socket to at most {WATCHED_MAX} users");
+        Refusal::field(Code::BadRequest, "uids", &complaint)
+    })?;
     let live = Arc::clone(live);
     Ok(Box::pin(async move {
         // Watched before this is read, so that no change falls between.
@@ -203,20 +207,6 @@ fn subscribe_presence(live: &Arc<Live>, params: &Value) -> Result<Work, Refusal>
         });
         Ok(Value::Object(states.collect::<Map<_, _>>()))
     }))
-}
-
-fn watch(live: &Live, uids: &[Uid]) -> Result<(), Refusal> {
-    let mut watched = live.watched.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut all: Vec<Uid> = watched.iter().chain(uids).cloned().collect();
-    all.sort_unstable();
-    all.dedup();
-    if all.len() > WATCHED_MAX {
-        let complaint = format!("may bring a socket to at most {WATCHED_MAX} users");
-        return Err(Refusal::field(Code::BadRequest, "uids", &complaint));
-    }
-    *watched = all;
-    live.subscription.watch(uids);
-    Ok(())
 }
 
 /// Does the work when the call before is done, and passes the turn on when it is done itself.

@@ -1,13 +1,13 @@
 //! A logged-in socket: reads calls, has them done, and sees to its own end.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use axum::extract::ws::Message;
 use chathook_adapters::local_bus::{Outbox, Subscription};
 use chathook_domain::app::App;
-use chathook_domain::ids::{SessionId, Uid};
+use chathook_domain::ids::SessionId;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::caller::Caller;
 use chathook_engine::engine::Engine;
@@ -34,14 +34,14 @@ pub(super) struct Live {
     pub engine: Arc<Engine>,
     pub caller: Caller,
     pub subscription: Subscription,
+    /// Names the token that a log-out ends.
+    pub token_hash: Vec<u8>,
     /// See [`Entry::known_up_to`].
     pub known_up_to: i64,
     pub places: Arc<Semaphore>,
     /// The tick of the client's last frame.
     pub heard_at: AtomicI64,
     pub is_leaving: AtomicBool,
-    /// Whose presence is told here.
-    pub watched: Mutex<Vec<Uid>>,
 }
 
 impl Live {
@@ -62,33 +62,46 @@ impl Live {
 }
 
 /// From the answered log-in to the end, which is told to the engine in any case.
-pub(super) async fn live(sockets: Arc<Sockets>, entry: Entry, mut sink: Sink, mut stream: Stream) {
-    let Entry { caller, subscription, token_hash, answer, missed, known_up_to } = entry;
-    let engine = Arc::clone(&sockets.engine);
+pub(super) fn live(
+    sockets: Arc<Sockets>,
+    entry: Entry,
+    mut sink: Sink,
+    mut stream: Stream,
+) -> impl Future<Output = ()> + Send + 'static {
+    let Entry { caller, subscription, token_hash, greeting, known_up_to } = entry;
     let live = Arc::new(Live {
-        heard_at: AtomicI64::new(engine.clock.ticks()),
-        engine,
+        heard_at: AtomicI64::new(sockets.engine.clock.ticks()),
+        engine: Arc::clone(&sockets.engine),
         caller,
         subscription,
+        token_hash,
         known_up_to,
         places: Arc::new(Semaphore::new(CALLS_MAX as usize)),
         is_leaving: AtomicBool::new(false),
-        watched: Mutex::default(),
     });
-    let mut logged_out = None;
-    let halves = async {
-        tokio::select! {
-            end = read(&live, &mut stream, token_hash, &mut logged_out) => end,
-            end = writer::write(&live, &mut sink, answer, missed) => end,
-            end = last_calls(&live, &sockets) => end,
-        }
-    };
-    let end = AssertUnwindSafe(halves).catch_unwind().await.unwrap_or(End::Gone);
+    // A block, which holds once what an async function would hold as its arguments and its locals.
+    async move {
+        let mut logged_out = None;
+        let halves = async {
+            tokio::select! {
+                end = read(&live, &mut stream, &mut logged_out) => end,
+                end = writer::write(&live, &mut sink, greeting) => end,
+                end = last_calls(&live, &sockets) => end,
+            }
+        };
+        let end = AssertUnwindSafe(halves).catch_unwind().await.unwrap_or(End::Gone);
+        // Boxed, so that an idle socket does not hold the room of its end.
+        Box::pin(leave(&live, end, logged_out, &mut sink, &mut stream)).await;
+    }
+}
+
+/// Says goodbye, and meanwhile writes down that the connection ended.
+async fn leave(live: &Live, end: End, logged_out: Option<String>, sink: &mut Sink, stream: &mut Stream) {
     let goodbye = async {
         if matches!(end, End::LoggedOut | End::BadFrames | End::GoingAway) {
-            say_last(&live, &mut sink, logged_out).await;
+            say_last(live, sink, logged_out).await;
         }
-        finish(&*live.engine.clock, end, &mut sink, &mut stream).await;
+        finish(&*live.engine.clock, end, sink, stream).await;
     };
     let written = async {
         // A log-out has ended the connection itself. When the server goes, its connections count as
@@ -98,7 +111,7 @@ pub(super) async fn live(sockets: Arc<Sockets>, entry: Entry, mut sink: Sink, mu
             close_connection(&live.engine, &live.caller.app, session).await;
         }
     };
-    Box::pin(async { tokio::join!(goodbye, written) }).await;
+    tokio::join!(goodbye, written);
 }
 
 async fn last_calls(live: &Live, sockets: &Sockets) -> End {
@@ -139,57 +152,71 @@ pub(super) async fn close_connection(engine: &Engine, app: &App, session: &Sessi
 }
 
 /// Reads calls until the socket ends.
-async fn read(
-    live: &Arc<Live>,
-    stream: &mut Stream,
-    token_hash: Vec<u8>,
-    logged_out: &mut Option<String>,
-) -> End {
-    let mut turns = Turns::default();
-    let mut bad_frames = 0;
+async fn read(live: &Arc<Live>, stream: &mut Stream, logged_out: &mut Option<String>) -> End {
+    let mut talk = Talk::default();
     loop {
-        // With all places taken nothing is read, and TCP holds the client back.
-        drop(live.places.acquire().await);
-        live.hear();
         let incoming = next(stream).await;
+        // Boxed, so that an idle socket does not hold the room of a call.
+        if let Some(end) = Box::pin(talk.take(live, incoming, logged_out)).await {
+            return end;
+        }
+    }
+}
+
+/// What the reader keeps between two frames.
+#[derive(Default)]
+struct Talk {
+    turns: Turns,
+    bad_frames: u32,
+}
+
+impl Talk {
+    /// Answers a frame, or sees to it that it will be answered. Gives the end that it brings.
+    async fn take(
+        &mut self,
+        live: &Arc<Live>,
+        incoming: Incoming,
+        logged_out: &mut Option<String>,
+    ) -> Option<End> {
         live.hear();
         let call = match incoming {
             Incoming::Text(text) => parse(&text),
             Incoming::Binary => Err(BadFrame::binary()),
-            Incoming::Sign => continue,
-            Incoming::Over(end) => return end,
+            Incoming::Sign => return None,
+            Incoming::Over(end) => return Some(end),
         };
         match call {
             Err(bad) => {
                 live.outbox().push(Arc::from(bad.to_text()));
-                bad_frames += 1;
-                if bad_frames > BAD_FRAMES_MAX {
-                    return End::BadFrames;
-                }
+                self.bad_frames += 1;
+                return (self.bad_frames > BAD_FRAMES_MAX).then_some(End::BadFrames);
             }
-            Ok(call) if call.method == "logout" => match log_out(live, &token_hash).await {
+            Ok(call) if call.method == "logout" => match log_out(live).await {
                 Ok(()) => {
                     *logged_out = Some(answered(&call.id, &Ok(json!({}))));
-                    return End::LoggedOut;
+                    return Some(End::LoggedOut);
                 }
-                Err(_) if live.outbox().is_ended() => return End::Ended,
+                Err(_) if live.outbox().is_ended() => return Some(End::Ended),
                 Err(refusal) => answer(live, &call.id, &Err(refusal.into())),
             },
             Ok(call) if call.method == "login" => {
                 let refusal = Refusal::new(Code::SocketAlreadyLoggedIn, "This socket is logged in already.");
                 answer(live, &call.id, &Err(refusal.into()));
             }
-            // Boxed, so that an idle socket does not hold the room of a call.
-            Ok(call) => Box::pin(begin(live, call, &mut turns)).await,
+            Ok(call) => begin(live, call, &mut self.turns).await,
         }
+        // With all places taken nothing is read, and TCP holds the client back.
+        drop(live.places.acquire().await);
+        live.hear();
+        None
     }
 }
 
 /// The calls before it are done first. The token's sockets close with it, this one included.
-async fn log_out(live: &Live, token_hash: &[u8]) -> Result<(), Refusal> {
+async fn log_out(live: &Live) -> Result<(), Refusal> {
     let all = live.places.acquire_many(CALLS_MAX).await;
     live.is_leaving.store(true, Ordering::Relaxed);
-    let ended = live.engine.log_out(&live.caller.app, token_hash.to_vec()).await;
+    let ended = live.engine.log_out(&live.caller.app, live.token_hash.clone()).await;
     if ended.is_err() {
         live.is_leaving.store(false, Ordering::Relaxed);
     }

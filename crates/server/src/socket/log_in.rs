@@ -24,10 +24,15 @@ pub(super) struct Entry {
     pub caller: Caller,
     pub subscription: Subscription,
     pub token_hash: Vec<u8>,
+    pub greeting: Box<Greeting>,
+    /// What has this cursor, or an earlier one, is known to the client or told in the greeting.
+    pub known_up_to: i64,
+}
+
+/// What the client is told before all else.
+pub(super) struct Greeting {
     pub answer: String,
     pub missed: Vec<Recorded>,
-    /// What has this cursor, or an earlier one, is known to the client or told in `missed`.
-    pub known_up_to: i64,
 }
 
 pub(super) async fn log_in(
@@ -141,8 +146,8 @@ async fn entry(
         }
     }
     let known_up_to = missed.last().map_or(logged_in.cursor, |last| last.cursor.max(logged_in.cursor));
-    let answer = answered(&call.id, &Ok(result));
-    Entry { caller, subscription, token_hash: logged_in.token_hash, answer, missed, known_up_to }
+    let greeting = Box::new(Greeting { answer: answered(&call.id, &Ok(result)), missed });
+    Entry { caller, subscription, token_hash: logged_in.token_hash, greeting, known_up_to }
 }
 
 async fn close(sockets: &Sockets, opened: &LoggedIn) {

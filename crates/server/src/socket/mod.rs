@@ -26,7 +26,8 @@ use crate::api::ApiError;
 
 /// Largest frame and message from a client (design 8).
 const FRAME_BYTES_MAX: usize = 1024 * 1024;
-const READ_BUFFER_BYTES: usize = 1024;
+/// A usual call fits, and every idle socket holds it.
+const READ_BUFFER_BYTES: usize = 512;
 /// Above the largest frame that the server writes.
 const WRITE_BUFFER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -58,7 +59,7 @@ async fn open(
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(FRAME_BYTES_MAX)
         .max_frame_size(FRAME_BYTES_MAX)
-        .on_upgrade(move |socket| Box::pin(serve(sockets, socket, origin)))
+        .on_upgrade(move |socket| welcome(sockets, socket, origin))
 }
 
 /// The page's origin, where it is not this very host, whose pages are our own.
@@ -72,13 +73,12 @@ fn foreign_origin(headers: &HeaderMap) -> Option<String> {
     (!is_own).then_some(origin)
 }
 
-/// One socket, from its upgrade to its end.
-async fn serve(sockets: Arc<Sockets>, socket: WebSocket, origin: Option<String>) {
+/// One socket, from its upgrade to its log-in. From there it goes on in a task of its own, which as it
+/// idles holds no room for an upgrade and a log-in.
+async fn welcome(sockets: Arc<Sockets>, socket: WebSocket, origin: Option<String>) {
     let (mut sink, mut stream) = socket.split();
-    // Boxed, so that an idle socket does not hold the room of a log-in.
-    let entry = Box::pin(log_in::log_in(&sockets, &mut sink, &mut stream, origin)).await;
-    match entry {
-        Ok(entry) => live::live(sockets, *entry, sink, stream).await,
+    match log_in::log_in(&sockets, &mut sink, &mut stream, origin).await {
+        Ok(entry) => drop(tokio::spawn(live::live(sockets, *entry, sink, stream))),
         Err(end) => end::finish(&*sockets.engine.clock, end, &mut sink, &mut stream).await,
     }
 }

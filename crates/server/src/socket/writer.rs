@@ -1,18 +1,18 @@
 //! The writing half of a socket: what was missed, then what the outbox holds, and pings.
 
-use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes};
 use chathook_adapters::local_bus::Outgoing;
-use chathook_engine::ports::store::Recorded;
 use futures_util::SinkExt;
 use serde_json::json;
 
 use super::end::{End, Sink};
 use super::frames::{cursor_of, notification};
 use super::live::Live;
+use super::log_in::Greeting;
 
 const PING_EVERY_MS: i64 = 25_000;
 /// Pings without a sign of life before the socket is closed.
@@ -21,21 +21,14 @@ const SILENT_PINGS: i64 = 2;
 const LOOK_EVERY_MS: i64 = 1_000;
 
 /// Writes until the socket ends.
-pub(super) async fn write(live: &Live, sink: &mut Sink, first: String, missed: Vec<Recorded>) -> End {
-    match run(live, sink, first, missed).await {
-        Ok(never) => match never {},
-        Err(end) => end,
-    }
+pub(super) async fn write(live: &Live, sink: &mut Sink, greeting: Box<Greeting>) -> End {
+    let Err(end) = run(live, sink, greeting).await;
+    end
 }
 
-async fn run(
-    live: &Live,
-    sink: &mut Sink,
-    first: String,
-    missed: Vec<Recorded>,
-) -> Result<std::convert::Infallible, End> {
-    send(live, sink, Message::text(first)).await?;
-    replay(live, sink, missed.into()).await?;
+async fn run(live: &Live, sink: &mut Sink, greeting: Box<Greeting>) -> Result<Infallible, End> {
+    // Boxed, so that an idle socket does not hold the room of its greeting.
+    Box::pin(greet(live, sink, greeting)).await?;
     let clock = &live.engine.clock;
     let mut next_ping = clock.ticks() + PING_EVERY_MS;
     loop {
@@ -57,8 +50,10 @@ async fn run(
     }
 }
 
-async fn replay(live: &Live, sink: &mut Sink, mut missed: VecDeque<Recorded>) -> Result<(), End> {
-    while let Some(mut recorded) = missed.pop_front() {
+async fn greet(live: &Live, sink: &mut Sink, greeting: Box<Greeting>) -> Result<(), End> {
+    let Greeting { answer, missed } = *greeting;
+    send(live, sink, Message::text(answer)).await?;
+    for mut recorded in missed {
         if let Some(params) = recorded.params.as_object_mut() {
             params.shift_remove("cursor");
             params.insert("cursor".to_owned(), json!(recorded.cursor.to_string()));

@@ -119,6 +119,14 @@ impl Tenant {
         messages.iter().map(|message| (field(message, "muid"), field(message, "id"))).collect()
     }
 
+    /// Why the webhook is switched off, if it is.
+    pub async fn switched_off(&self, address: SocketAddr) -> Option<String> {
+        let path = format!("/apps/{}/webhooks/sink", self.app);
+        let answer = call(address, "GET", &path, &[("key", KEY), ("secret", SECRET)], None).await;
+        let body = answer.expect("an answer").body;
+        body["data"]["switchedOff"].as_str().map(str::to_owned)
+    }
+
     pub async fn status(&self, address: SocketAddr, uid: &str) -> String {
         let path = format!("/v3/users/{uid}");
         let answer =

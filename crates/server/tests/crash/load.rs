@@ -84,6 +84,11 @@ impl Load {
         assert!(reached, "only {} of {count} messages were acknowledged", *self.shared.count.borrow());
     }
 
+    /// What is acknowledged up to now, from `muid` to message id.
+    pub fn acknowledged(&self) -> BTreeMap<String, String> {
+        self.shared.acknowledged.lock().expect("no writer panicked").clone()
+    }
+
     /// Each writer gets its last message acknowledged; the sockets stay. From `muid` to message id.
     pub async fn end(&mut self) -> BTreeMap<String, String> {
         self.shared.is_over.store(true, Ordering::SeqCst);
@@ -93,7 +98,7 @@ impl Load {
                 .expect("every writer is heard in the end")
                 .expect("no writer panicked");
         }
-        self.shared.acknowledged.lock().expect("no writer panicked").clone()
+        self.acknowledged()
     }
 }
 
@@ -146,6 +151,16 @@ async fn listen(shared: Arc<Shared>, mut at: watch::Receiver<Place>, n: usize) {
             return;
         }
     }
+}
+
+/// All messages of the conversations, from `muid` to message id.
+pub async fn stored(tenant: &Tenant, address: SocketAddr) -> BTreeMap<String, String> {
+    let mut stored = BTreeMap::new();
+    for n in 0..CONVERSATIONS {
+        let (one, other) = pair(n);
+        stored.extend(tenant.conversation(address, &one, &other).await);
+    }
+    stored
 }
 
 /// The conversations hold exactly what was acknowledged.

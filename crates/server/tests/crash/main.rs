@@ -2,8 +2,12 @@
 //! nobody stays online, nothing is told out of order (design 2).
 //! What a whole server does in peace is tested elsewhere.
 
+mod backlog;
+mod backup;
 mod caller;
 mod load;
+#[path = "../support/presence_ledger.rs"]
+mod presence_ledger;
 mod server;
 mod sink;
 
@@ -11,12 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chathook_domain::webhook::IN_FLIGHT_MAX;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use caller::{Socket, Tenant};
 use load::{Load, Place};
+use presence_ledger::Ledger;
 use server::{FAIL_SAFE, Server, Start};
 use sink::{Sighting, Sink};
 
@@ -135,6 +141,31 @@ async fn who_was_online_at_a_kill_is_told_as_gone_once_unless_they_come_back() {
     for session in swept {
         assert_eq!(ends(&seen, session).len(), 1, "{session} ended again after another kill");
     }
+}
+
+/// The grace is thirty real seconds; two thousand sockets open well within it, on a slow machine too.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_thousand_online_at_a_kill_each_end_and_beginning_is_told_once() {
+    let sink = Sink::start(Duration::ZERO).await;
+    let data_dir = tempfile::tempdir().expect("a directory");
+    let start = Start::new(data_dir.path(), &sink.ca_file);
+    let mut server = start.run().await;
+    let uids: Vec<String> = (0..500).map(|nth| format!("user-{nth}")).collect();
+    let tenant = Tenant::make(server.address, &sink.url(), uids.iter().cloned()).await;
+    let all = crowd(&tenant, &server, &uids).await;
+    assert_eq!(all.len(), 2_000);
+
+    // Much of what was written is not delivered yet.
+    server.kill();
+    server = start.run().await;
+    let back = crowd(&tenant, &server, &uids[..250]).await;
+    let seen = sink.wait_for_events(all.len() + back.len() + all.len()).await;
+
+    let mut ledger = Ledger::default();
+    connection_changes(&seen).into_iter().for_each(|data| ledger.enter(data));
+    assert_eq!(ledger.connected_count(), all.len() + back.len());
+    assert_eq!(ledger.disconnected_count(), all.len());
+    assert_eq!(ledger.open(), back);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,6 +295,14 @@ async fn log_in(tenant: &Tenant, server: &Server, uid: &str, device: &str) -> St
     let session = socket.session.clone();
     tokio::spawn(socket.until_closed());
     session
+}
+
+/// Each of these users with four devices, whose sockets stay open; gives the sessions.
+async fn crowd(tenant: &Tenant, server: &Server, uids: &[String]) -> BTreeSet<String> {
+    let devices = ["phone", "laptop", "tablet", "watch"];
+    let all = uids.iter().flat_map(|uid| devices.iter().map(move |device| (uid, device)));
+    let logging_in = stream::iter(all).map(async |(uid, device)| log_in(tenant, server, uid, device).await);
+    logging_in.buffer_unordered(16).collect().await
 }
 
 /// The first sighting of each event.

@@ -26,11 +26,13 @@ pub struct Start<'a> {
     pub secret: &'a str,
     /// The largest file that the process may write.
     pub file_kib_max: Option<u32>,
+    /// What may wait for one webhook.
+    pub webhook_backlog_max: Option<&'a str>,
 }
 
 impl<'a> Start<'a> {
     pub fn new(data_dir: &'a Path, ca_file: &'a Path) -> Self {
-        Self { data_dir, ca_file, key: KEY, secret: SECRET, file_kib_max: None }
+        Self { data_dir, ca_file, key: KEY, secret: SECRET, file_kib_max: None, webhook_backlog_max: None }
     }
 
     /// Returns when the server says where it listens.
@@ -82,6 +84,9 @@ impl<'a> Start<'a> {
             .env("CHATHOOK_MANAGEMENT_KEY", self.key)
             .env("CHATHOOK_MANAGEMENT_SECRET", self.secret)
             .env("CHATHOOK_LOG", "warn");
+        if let Some(bytes) = self.webhook_backlog_max {
+            command.args(["--webhook-backlog-max", bytes]);
+        }
         command
     }
 }

@@ -114,6 +114,26 @@ impl Sink {
         waited.unwrap_or_else(|_| panic!("never came true: {claim}; {}", self.account()))
     }
 
+    /// Everything that arrived, once that is so many events, repeats aside.
+    pub async fn wait_for_events(&self, wanted: usize) -> Vec<Sighting> {
+        let mut count = self.shared.count.subscribe();
+        let waiting = async {
+            let mut enough = wanted;
+            loop {
+                // Looked at only when they can be enough: a look costs as much as all that arrived.
+                count.wait_for(|count| *count >= enough).await.expect("the sink lives");
+                let seen = self.sightings();
+                let events = seen.iter().map(|one| &one.id).collect::<BTreeSet<_>>().len();
+                if events >= wanted {
+                    return seen;
+                }
+                enough = seen.len() + wanted - events;
+            }
+        };
+        let waited = timeout(FAIL_SAFE, waiting).await;
+        waited.unwrap_or_else(|_| panic!("{wanted} events never came; {}", self.account()))
+    }
+
     /// What was seen, for a person who asks what is missing.
     fn account(&self) -> String {
         let seen = self.sightings();

@@ -4,8 +4,10 @@
 
 pub mod endpoint;
 pub mod http;
+pub mod presence_ledger;
 pub mod server;
 pub mod socket;
+pub mod stage;
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,7 +18,7 @@ pub use server::{App, NOW_MS, NOW_S, TestServer};
 pub use socket::Socket;
 
 /// No test waits this long unless the product is broken.
-const FAIL_SAFE: Duration = Duration::from_secs(10);
+const FAIL_SAFE: Duration = Duration::from_secs(60);
 
 /// The future's value, or a failed test that says what did not happen.
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {

@@ -1,10 +1,11 @@
 //! A whole server in this process, on a free port and a data directory of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{ManualClock, RealDice};
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::ids::Time;
@@ -12,6 +13,7 @@ use chathook_engine::engine::Engine;
 use chathook_engine::ports::clock::Dice;
 use chathook_server::api::ManagementCredentials;
 use chathook_server::app::{Parts, Running, build};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,6 +47,16 @@ pub struct TestServer {
     dir: TempDir,
 }
 
+/// A line of the log of `before_message` calls, as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedLine {
+    pub webhook: String,
+    pub event: String,
+    pub verdict: String,
+    pub silence: Option<String>,
+    pub took_us: i64,
+}
+
 /// An app with its sample users and keys.
 #[derive(Debug, Clone)]
 pub struct App {
@@ -76,8 +88,37 @@ impl TestServer {
         }
     }
 
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn engine(&self) -> &Arc<Engine> {
         &self.running.as_ref().expect("the server runs").engine
+    }
+
+    /// The lines of the log of `before_message` calls, once there are this many.
+    pub async fn asked(&self, count: usize) -> Vec<AskedLine> {
+        let file = self.dir.path().join("chathook.db");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let db = Connection::open_with_flags(file, flags).expect("the store's file");
+        let read = || {
+            let mut query = db
+                .prepare("SELECT webhook, event, verdict, silence, took_us FROM asked ORDER BY row")
+                .expect("the log's columns");
+            let lines = query.query_map([], |row| {
+                let (webhook, event) = (row.get(0)?, row.get(1)?);
+                Ok(AskedLine {
+                    webhook,
+                    event,
+                    verdict: row.get(2)?,
+                    silence: row.get(3)?,
+                    took_us: row.get(4)?,
+                })
+            });
+            lines.expect("lines").collect::<Result<Vec<_>, _>>().expect("lines")
+        };
+        until(&format!("{count} calls are logged"), async || read().len() >= count).await;
+        read()
     }
 
     /// Lets time pass for the server.
@@ -209,6 +250,7 @@ fn parts(data_dir: PathBuf, clock: ManualClock) -> Parts {
             secret: MANAGEMENT[1].1.to_owned(),
         },
         master_key: None,
+        store: Options::default(),
         clock: Arc::new(clock),
         dice: Arc::new(NoJitter),
     }

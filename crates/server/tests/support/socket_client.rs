@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Set by hand, so that the system does not take dozens of megabytes for a client that does not read.
+const RECEIVE_BUFFER_BYTES: u32 = 64 * 1024;
 
 pub struct SocketClient {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<TcpStream>,
     notifications: VecDeque<Value>,
     last_id: u64,
 }
 
 impl SocketClient {
     pub async fn connect(authority: &str) -> Self {
-        let (socket, _) =
-            connect_async(format!("ws://{authority}/v3/socket")).await.expect("the socket opens");
+        let tcp = TcpSocket::new_v4().expect("a socket");
+        tcp.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).expect("a size that the system takes");
+        let tcp = tcp.connect(authority.parse().expect("an address")).await.expect("the server listens");
+        let opening = client_async(format!("ws://{authority}/v3/socket"), tcp);
+        let (socket, _) = opening.await.expect("the socket opens");
         Self { socket, notifications: VecDeque::new(), last_id: 0 }
     }
 

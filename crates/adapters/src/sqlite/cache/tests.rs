@@ -9,16 +9,18 @@ use chathook_domain::delivery::Owed;
 use chathook_domain::event::Origin;
 use chathook_domain::group::{About, GroupKind, Scope};
 use chathook_domain::ids::{DeviceId, EventId, SessionId, StartId, Time, WebhookId};
+use chathook_domain::message::{Accepted, Draft, Receiver};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, GroupStore as _, Offers, Opening,
-    Samples, StoreError, SwitchOff, SwitchedOff, UserStore as _, WebhookStore as _,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, GroupStore as _, MessageStore as _,
+    Offers, Opening, Samples, StoreError, SwitchOff, SwitchedOff, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
 use super::*;
+use crate::sqlite::Options;
 
 const AT: Time = Time::from_ms(1_700_000_000_000);
 const APPS: [&str; 2] = ["app1", "app2"];
@@ -34,7 +36,8 @@ impl Offers for Nowhere {
 
 fn open() -> (Arc<Sqlite>, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere));
+    let store =
+        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
     (Arc::new(store.expect("the store opens")), dir)
 }
 
@@ -106,6 +109,10 @@ async fn all_agree(store: &Sqlite, after: &str) {
         agrees::<App>(store, id.clone(), after).await;
         agrees::<KeyOwner>(store, store.vault.hash("api_key", &key(app).key), after).await;
         agrees::<Webhooks>(store, id.clone(), after).await;
+        for conversation in [Receiver::Group(Guid::trusted("lounge")), Receiver::User(Uid::trusted("bob"))] {
+            let conversation = conversation.conversation_of(&Uid::trusted("alice"));
+            agrees::<KnownConversation>(store, (id.clone(), conversation), after).await;
+        }
         for uid in UIDS {
             agrees::<User>(store, (id.clone(), Uid::trusted(uid)), after).await;
             agrees::<OwnedToken>(store, store.vault.hash("auth_token", &token(app, uid).token), after).await;
@@ -134,7 +141,7 @@ impl Dice {
 }
 
 /// One write of each kind, by number; whether it is refused does not matter.
-const WRITES: usize = 23;
+const WRITES: usize = 25;
 
 async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'static str> {
     let (app_name, uid, guid) = (dice.of(&APPS), dice.of(&UIDS), dice.of(&GUIDS));
@@ -147,7 +154,7 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             let samples = Samples { users, group: group(guid), members: UIDS.map(member).to_vec() };
             store.create_app(of, vec![key(app_name)], Some(samples)).await.map(|()| "create_app")
         }
-        1 if dice.below(4) == 0 => store.delete_app(&id).await.map(|_| "delete_app"),
+        1 if dice.below(4) == 0 => store.delete_app(&id, AT).await.map(|_| "delete_app"),
         1 | 2 => {
             let settings = Settings { before_message_budget_ms: 100 + dice.below(9) as i64, ..of.settings };
             store.set_settings(&id, settings).await.map(|()| "set_settings")
@@ -166,7 +173,7 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             let named = about(&format!("{guid} {}", dice.below(99)));
             store.set_about(&id, &there, named, Some(whom), AT).await.map(|_| "set_about")
         }
-        11 => store.delete_group(&id, &there).await.map(|_| "delete_group"),
+        11 => store.delete_group(&id, &there, AT).await.map(|_| "delete_group"),
         12 | 13 => {
             store.add_members(&id, &there, vec![member(uid)], User::system()).await.map(|_| "add_members")
         }
@@ -186,6 +193,8 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             store.end_connections_of_dead_starts(&now, AT, 1).await.map(|_| "end_connections_of_dead_starts")
         }
         21 => create_webhook(store, &id, &hook).await,
+        22 => send(store, &of, "user", "bob", dice).await,
+        23 => send(store, &of, "group", "lounge", dice).await,
         _ => change_webhook(store, &id, &hook, dice.below(5)).await,
     }
 }
@@ -211,6 +220,24 @@ async fn opening(store: &Sqlite, dice: &mut Dice, app: &AppId, token: &AuthToken
 
 async fn end(store: &Sqlite, app: &App, ending: Ending) -> Stored<&'static str> {
     store.end_connections(app, ending, AT, Origin::Rest).await.map(|_| "end_connections")
+}
+
+async fn send(
+    store: &Sqlite,
+    app: &App,
+    receiver_type: &str,
+    receiver: &str,
+    dice: &mut Dice,
+) -> Stored<&'static str> {
+    let body = json!({"receiver": receiver, "receiverType": receiver_type, "data": {"text": "hello"}});
+    let accepted = Accepted {
+        sender: user("alice"),
+        draft: Draft::parse(&body).expect("the draft is fit"),
+        receiver_entity: json!({}),
+        at: AT,
+        event_id: EventId::trusted(&format!("evt_{}", dice.below(usize::MAX))),
+    };
+    store.commit_message(app, accepted, Origin::Rest).await.map(|_| "commit_message")
 }
 
 fn webhook_draft(name: &str) -> WebhookDraft {
@@ -256,7 +283,7 @@ async fn after_each_write_a_cached_read_says_what_the_database_says() {
             Err(StoreError::Unavailable(cause)) => panic!("the store refuses work: {cause}"),
         }
     }
-    assert!(done.len() >= 23, "some writes were never made: {done:?}");
+    assert!(done.len() >= 24, "some writes were never made: {done:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

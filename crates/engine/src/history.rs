@@ -1,0 +1,126 @@
+//! What happened, looked up: deliveries, events in order, figures, the timeline of a message, notices.
+//! And the two things that a person may do about a delivery: now, and never.
+
+use chathook_domain::history::{DeliveryId, Merged, Place};
+use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
+use chathook_domain::refusal::{Code, Refusal};
+
+use crate::engine::{Engine, refuse};
+use crate::ports::history::{
+    Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice, MessageHistory,
+    NumberedEvents,
+};
+
+impl Engine {
+    /// Newest first.
+    pub async fn deliveries(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        filter: DeliveryFilter,
+        from: Place,
+    ) -> Result<Merged<Delivery>, Refusal> {
+        self.app(app).await?;
+        self.store.deliveries(app, webhook, filter, from).await.map_err(refuse)
+    }
+
+    pub async fn delivery(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        id: DeliveryId,
+    ) -> Result<DeliveryDetail, Refusal> {
+        self.app(app).await?;
+        let found = self.store.delivery(app, webhook, id).await.map_err(refuse)?;
+        found.ok_or_else(|| {
+            Refusal::new(Code::DeliveryNotFound, format!("The webhook '{webhook}' has no delivery '{id}'."))
+        })
+    }
+
+    /// Now. What waits is due at once; what ended unsent is owed anew, which is what is answered.
+    pub async fn retry_delivery(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        id: DeliveryId,
+    ) -> Result<DeliveryDetail, Refusal> {
+        self.app(app).await?;
+        let sequence = numbered(id, "retried; make another test")?;
+        let now = self.clock.now();
+        let hurried = self.store.hurry_delivery(app, webhook, sequence, now).await.map_err(refuse)?;
+        let sequence = match hurried {
+            Hurried::Waiting { webhook_row, lane } => {
+                let now = Now { wall: now, tick: self.clock.ticks() };
+                self.dispatch.hurry(webhook_row, &lane, sequence, now);
+                sequence
+            }
+            Hurried::Again { sequence } => sequence,
+        };
+        self.delivery(app, webhook, DeliveryId::Numbered(sequence)).await
+    }
+
+    /// Never. An attempt that is under way is made to its end; nothing follows from it.
+    pub async fn cancel_delivery(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        id: DeliveryId,
+    ) -> Result<DeliveryDetail, Refusal> {
+        self.app(app).await?;
+        let sequence = numbered(id, "cancelled")?;
+        let now = self.clock.now();
+        let cancelled = self.store.cancel_delivery(app, webhook, sequence, now).await.map_err(refuse)?;
+        self.dispatch.cancel(cancelled.webhook_row, &cancelled.lane, sequence);
+        self.delivery(app, webhook, id).await
+    }
+
+    /// The webhook's events in the order of their numbers.
+    pub async fn numbered_events(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        from: EventsFrom,
+        limit: i64,
+    ) -> Result<NumberedEvents, Refusal> {
+        self.app(app).await?;
+        self.store.numbered_events(app, webhook, from, limit).await.map_err(refuse)
+    }
+
+    /// Figures of the last so many minutes, and the moment at which the span ends.
+    pub async fn figures(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        minutes: i64,
+    ) -> Result<(Figures, Time), Refusal> {
+        self.app(app).await?;
+        let now = self.clock.now();
+        let since = now.plus_ms(-minutes * 60_000);
+        let figures = self.store.figures(app, webhook, since).await.map_err(refuse)?;
+        Ok((figures, now))
+    }
+
+    pub async fn message_history(&self, app: &AppId, id: MessageId) -> Result<MessageHistory, Refusal> {
+        self.app(app).await?;
+        let found = self.store.message_history(app, id).await.map_err(refuse)?;
+        found.ok_or_else(|| {
+            Refusal::new(Code::MessageNotFound, format!("There is no message with the id '{id}'."))
+        })
+    }
+
+    /// Newest first, below a row.
+    pub async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Result<Vec<KeptNotice>, Refusal> {
+        self.app(app).await?;
+        self.store.notices(app, below, limit).await.map_err(refuse)
+    }
+}
+
+/// A test is over when it is known, so nothing can be done about it.
+fn numbered(id: DeliveryId, what: &str) -> Result<i64, Refusal> {
+    match id {
+        DeliveryId::Numbered(sequence) => Ok(sequence),
+        DeliveryId::Test(_) => {
+            Err(Refusal::new(Code::DeliveryEnded, format!("'{id}' is a test, which cannot be {what}.")))
+        }
+    }
+}
