@@ -7,7 +7,7 @@ use chathook_domain::delivery::Settlement;
 use chathook_domain::failing::Note;
 use tokio::sync::mpsc;
 
-use crate::dispatch::{Means, STORE_WAIT_MS, is_passing};
+use crate::means::{Means, STORE_WAIT_MS, is_passing};
 use crate::ports::store::{NoticeKind, Settled, StoreError, Stored, SwitchOff};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
