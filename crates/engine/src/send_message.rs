@@ -1,15 +1,13 @@
 //! The way of a message, from a draft to "sent" (design 4).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use chathook_domain::group::Group;
-use chathook_domain::ids::{AppId, Key, Uid};
 use chathook_domain::message::{Accepted, Draft, Message, Receiver};
 use chathook_domain::refusal::Refusal;
 use chathook_domain::user::User;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 
 use crate::ask::is_asked_for;
 use crate::caller::Caller;
@@ -32,32 +30,6 @@ pub struct Turn {
 pub struct Sent {
     pub message: Message,
     pub synced_us: Option<u64>,
-}
-
-/// Sends with a `muid` that are not answered yet: a repeat waits for the one under way.
-#[derive(Default)]
-pub(crate) struct MuidsUnderWay {
-    locks: Mutex<HashMap<MuidKey, Weak<tokio::sync::Mutex<()>>>>,
-}
-
-type MuidKey = (AppId, Uid, Key, String);
-
-impl MuidsUnderWay {
-    async fn wait_for(&self, key: MuidKey) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().expect("no one panics while holding this lock");
-            if locks.len() > 1_024 {
-                locks.retain(|_, lock| lock.strong_count() > 0);
-            }
-            let known = locks.get(&key).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::new(tokio::sync::Mutex::new(()));
-                locks.insert(key, Arc::downgrade(&lock));
-                lock
-            })
-        };
-        lock.lock_owned().await
-    }
 }
 
 impl Engine {
