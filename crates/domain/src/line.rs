@@ -5,12 +5,15 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::circuit::{Circuit, Role, Turn};
-use crate::delivery::{Owed, Settlement};
+use crate::delivery::Owed;
 use crate::failing::{Failing, Note};
 use crate::ids::{LaneKey, Now, Time};
-use crate::lane::{Bounds, Due, Fetch, Fetched, Lanes, Room};
-use crate::outcome::{Blame, Outcome};
-use crate::retry;
+use crate::lane::{Bounds, Due, Lanes, Room};
+
+pub use self::fetch::{AskedFetch, LineFetch, LineFetched};
+
+mod fetch;
+mod returned;
 
 /// Deliveries that have stepped aside and are fetched at once when they are due.
 pub const ASIDE_MAX: usize = 64;
@@ -54,6 +57,8 @@ pub struct Line {
     /// Back from an attempt, and not yet written to the store; for what has stepped aside with the tick at which it
     /// may go again, and its due time.
     unwritten: HashMap<i64, Option<(i64, Time)>>,
+    /// Those that were not written when all was forgotten: until they are, the store does not tell how they stand.
+    unwritten_and_forgotten: HashSet<i64>,
     fetching: Option<AskedFetch>,
     fetches: u64,
     /// What was written or cancelled during the fetch under way, which may still show it as waiting.
@@ -93,36 +98,6 @@ pub struct Taken {
     pub role: Role,
 }
 
-/// What is needed from the store; one fetch is under way at a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LineFetch {
-    Live(Fetch),
-    Replays(Fetch),
-    /// Deliveries that have stepped aside and are due until then, the first to be due first.
-    Aside {
-        until: Time,
-        count_max: usize,
-    },
-}
-
-/// A fetch with its number, which its answer names: what was asked for may be forgotten meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AskedFetch {
-    pub number: u64,
-    pub fetch: LineFetch,
-}
-
-/// The store's answer to a [`LineFetch`].
-#[derive(Debug, Clone)]
-pub enum LineFetched {
-    Lanes(Fetched),
-    /// What is due, and when the next is.
-    Aside {
-        owed: Vec<Owed>,
-        next: Option<Owed>,
-    },
-}
-
 impl Line {
     /// A line that first looks into the store for what an earlier start left.
     #[must_use]
@@ -142,6 +117,7 @@ impl Line {
             out: HashMap::new(),
             replays_out: 0,
             unwritten: HashMap::new(),
+            unwritten_and_forgotten: HashSet::new(),
             fetching: None,
             fetches: 0,
             overtaken: HashSet::new(),
@@ -192,6 +168,7 @@ impl Line {
         self.next_aside = None;
         self.fetching = None;
         self.overtaken.clear();
+        self.unwritten_and_forgotten = self.unwritten.keys().copied().collect();
     }
 
     /// Takes a delivery that was just committed.
@@ -223,52 +200,12 @@ impl Line {
         ready.min(if self.circuit.is_open() { 1 } else { allowed.saturating_sub(self.out.len()) })
     }
 
-    /// Takes an attempt's outcome, and decides what follows; that is written until [`Self::written`] tells so.
-    /// `roll` is a fair number from 0 to 1.
-    pub fn returned(&mut self, taken: Taken, outcome: &Outcome, now: Now, roll: f64) -> Settlement {
-        let Taken { mut owed, role } = taken;
-        owed.attempts += 1;
-        let is_wanted = self.out.remove(&owed.sequence) != Some(Out::Cancelled);
-        self.unwritten.insert(owed.sequence, None);
-        if owed.lane.is_replay() && !owed.is_aside {
-            self.replays_out = self.replays_out.saturating_sub(1);
-        }
-        let was_open = self.circuit.is_open();
-        let turn = self.circuit.note(outcome, role, now.tick);
-        self.failing.note(outcome, turn, now, &mut self.notes);
-        if turn == Turn::Opened {
-            self.line_up_all();
-        }
-        if outcome.is_gone() {
-            self.notes.push(Note::Gone);
-        }
-        if outcome.is_gone() || self.failing.is_over() {
-            self.over = Over::ToBeWritten;
-        }
-        if !is_wanted {
-            return self.ended(&owed, Settlement::Failed);
-        }
-        match outcome.blame() {
-            Blame::Nobody => self.ended(&owed, Settlement::Delivered),
-            // The webhook is switched off, and this delivery waits with the rest.
-            Blame::Endpoint | Blame::Delivery | Blame::Us if outcome.is_gone() => self.goes_again(owed, now),
-            Blame::Endpoint | Blame::Delivery | Blame::Us if self.policy.retries == Retries::Never => {
-                self.ended(&owed, Settlement::Failed)
-            }
-            Blame::Endpoint | Blame::Delivery | Blame::Us if was_open => self.goes_again(owed, now),
-            Blame::Endpoint | Blame::Delivery | Blame::Us => match retry::wait_ms(owed.steps + 1, true, roll)
-            {
-                Some(wait_ms) => self.waits(owed, wait_ms, now),
-                None => self.ended(&owed, Settlement::Failed),
-            },
-        }
-    }
-
     /// What followed from an attempt, or a step aside, is in the store.
     pub fn written(&mut self, sequence: i64) {
         if let Some(Some((tick, due))) = self.unwritten.remove(&sequence) {
             self.look_for_asides_at(tick, due);
         }
+        self.unwritten_and_forgotten.remove(&sequence);
         if self.fetching.is_some() {
             self.overtaken.insert(sequence);
         }
@@ -292,76 +229,12 @@ impl Line {
         self.look_for_asides_at(now.tick, now.wall);
     }
 
-    /// What to ask the store for, where nothing is being asked.
-    pub fn next_fetch(&mut self, now: Now) -> Option<AskedFetch> {
-        if self.fetching.is_some() {
-            return None;
-        }
-        let (out, unwritten) = (&self.out, &self.unwritten);
-        let is_written = |sequence| !out.contains_key(&sequence) && !unwritten.contains_key(&sequence);
-        let fetch = match self.live.next_fetch(now.tick, &is_written) {
-            Some(fetch) => LineFetch::Live(fetch),
-            None => match self.replays.next_fetch(now.tick, &is_written) {
-                Some(fetch) => LineFetch::Replays(fetch),
-                None => self.fetch_of_asides(now)?,
-            },
-        };
-        self.fetches += 1;
-        let asked = AskedFetch { number: self.fetches, fetch };
-        self.fetching = Some(asked.clone());
-        Some(asked)
-    }
-
-    /// The answer to the fetch of this number.
-    pub fn fetched(&mut self, number: u64, fetched: LineFetched, now: Now) {
-        let Some(AskedFetch { fetch, .. }) = self.fetching.take_if(|asked| asked.number == number) else {
-            return;
-        };
-        let overtaken = std::mem::take(&mut self.overtaken);
-        let (out, unwritten) = (&self.out, &self.unwritten);
-        let is_hidden = |sequence: i64| {
-            out.contains_key(&sequence) || unwritten.contains_key(&sequence) || overtaken.contains(&sequence)
-        };
-        match (fetch, fetched) {
-            (LineFetch::Live(fetch), LineFetched::Lanes(answer)) => {
-                self.live.fetched(&fetch, answer, now, &is_hidden);
-            }
-            (LineFetch::Replays(fetch), LineFetched::Lanes(answer)) => {
-                self.replays.fetched(&fetch, answer, now, &is_hidden);
-            }
-            (LineFetch::Aside { .. }, LineFetched::Aside { owed, next }) => {
-                self.asides.extend(owed.into_iter().filter(|owed| !is_hidden(owed.sequence)));
-                if let Some(next) = next {
-                    let due = next.due.unwrap_or(now.wall);
-                    let ahead_ms = (due.ms - now.wall.ms).clamp(0, retry::longest_wait_ms(next.steps));
-                    self.look_for_asides_at(now.tick + ahead_ms, due);
-                }
-            }
-            (LineFetch::Live(_) | LineFetch::Replays(_), LineFetched::Aside { .. })
-            | (LineFetch::Aside { .. }, LineFetched::Lanes(_)) => {
-                panic!("a fetch is answered in its own kind")
-            }
-        }
-    }
-
-    /// The store refused: it is asked again when [`Self::next_fetch`] is.
-    pub fn fetch_failed(&mut self, number: u64, now: Now) {
-        let Some(AskedFetch { fetch, .. }) = self.fetching.take_if(|asked| asked.number == number) else {
-            return;
-        };
-        self.overtaken.clear();
-        match fetch {
-            LineFetch::Live(fetch) => self.live.fetch_failed(&fetch),
-            LineFetch::Replays(fetch) => self.replays.fetch_failed(&fetch),
-            LineFetch::Aside { until, .. } => self.look_for_asides_at(now.tick, until),
-        }
-    }
-
     /// Whether the store is to be asked for something.
     #[must_use]
     pub fn lacks_some(&self, now: i64) -> bool {
         let lacks_asides = self.asides.is_empty() && self.next_aside.is_some_and(|(tick, _)| tick <= now);
-        self.fetching.is_none() && (self.live.lacks_some(now) || self.replays.lacks_some(now) || lacks_asides)
+        let may_ask = self.fetching.is_none() && self.unwritten_and_forgotten.is_empty();
+        may_ask && (self.live.lacks_some(now) || self.replays.lacks_some(now) || lacks_asides)
     }
 
     /// The first tick after now at which there may be something to do that there is not now.
@@ -489,76 +362,10 @@ impl Line {
         self.replays.line_up_all();
     }
 
-    fn ended(&mut self, owed: &Owed, settlement: Settlement) -> Settlement {
-        let is_success = settlement == Settlement::Delivered;
-        let is_aside = owed.is_aside;
-        let lanes = self.lanes_of(&owed.lane);
-        match (is_aside, is_success) {
-            (false, _) => lanes.returned_ended(&owed.lane, is_success),
-            (true, true) => lanes.renew_patience(&owed.lane),
-            (true, false) => {}
-        }
-        settlement
-    }
-
-    /// It goes again as soon as something may: an attempt at an endpoint that is down uses no schedule.
-    fn goes_again(&mut self, mut owed: Owed, now: Now) -> Settlement {
-        let first_failed_at = *owed.first_failed_at.get_or_insert(now.wall);
-        owed.due = Some(now.wall);
-        let (steps, is_aside) = (owed.steps, owed.is_aside);
-        if is_aside {
-            self.asides.push_back(owed);
-        } else {
-            let lane = owed.lane.clone();
-            self.lanes_of(&lane).returned_ready(owed);
-        }
-        Settlement::Waits { due: now.wall, steps, first_failed_at, is_aside }
-    }
-
-    fn waits(&mut self, mut owed: Owed, wait_ms: i64, now: Now) -> Settlement {
-        let (tick, due) = (now.tick + wait_ms, now.wall.plus_ms(wait_ms));
-        let first_failed_at = *owed.first_failed_at.get_or_insert(now.wall);
-        owed.steps += 1;
-        owed.due = Some(due);
-        let (lane, steps) = (owed.lane.clone(), owed.steps);
-        let lanes = self.lanes_of(&lane);
-        let (is_spent, held_since) = (lanes.is_spent(&lane), lanes.out_of_patience_since(&lane, now.tick));
-        let is_the_delivery_bad = held_since.is_some_and(|since| self.circuit.has_worked_since(since));
-        let was_aside = owed.is_aside;
-        let is_aside = was_aside || is_spent || is_the_delivery_bad;
-        if is_aside {
-            if !was_aside {
-                self.lanes_of(&lane).returned_aside(&lane);
-            }
-            self.unwritten.insert(owed.sequence, Some((tick, due)));
-        } else if self.circuit.is_open() {
-            self.lanes_of(&lane).returned_ready(owed);
-        } else if held_since.is_some() {
-            self.lanes_of(&lane).returned_ready(owed);
-            self.open_circuit(now.tick);
-        } else {
-            self.lanes_of(&lane).returned_waits(owed, tick, now.tick);
-        }
-        Settlement::Waits { due, steps, first_failed_at, is_aside }
-    }
-
     fn look_for_asides_at(&mut self, tick: i64, due: Time) {
         self.next_aside = Some(match self.next_aside {
             Some((known, until)) if known <= tick => (known, until),
             Some(_) | None => (tick, due),
         });
-    }
-
-    fn fetch_of_asides(&mut self, now: Now) -> Option<LineFetch> {
-        let (tick, due) = self.next_aside?;
-        if tick > now.tick || !self.asides.is_empty() {
-            return None;
-        }
-        self.next_aside = None;
-        // Where the wall clock was set back, what was due by ticks is due all the same.
-        let until = now.wall.max(due);
-        // What is out or not written yet may still be shown, and is left out.
-        let count_max = ASIDE_MAX + self.out.len() + self.unwritten.len();
-        Some(LineFetch::Aside { until, count_max })
     }
 }

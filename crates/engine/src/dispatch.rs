@@ -6,33 +6,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use chathook_domain::failing::Note;
-use chathook_domain::ids::{LaneKind, Now, StartId};
+use chathook_domain::ids::{LaneKind, Now};
 use chathook_domain::lane::{Fetch, Fetched};
 use chathook_domain::line::{AskedFetch, Line, LineFetch, LineFetched};
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::lines::{Lines, Room};
-use crate::ports::clock::{Clock, Dice};
-use crate::ports::endpoints::Endpoints;
-use crate::ports::store::{DeliveryStore, LineOf, Settled, StoreError, Stored};
+use crate::lines::Room;
+use crate::means::{Means, STORE_WAIT_MS};
+use crate::ports::store::{DeliveryStore, LineOf, Settled, Stored};
 use crate::settlements;
-
-/// How long a store that refuses is left alone before it is asked again.
-pub(crate) const STORE_WAIT_MS: i64 = 1_000;
-
-/// What dispatch works with.
-#[derive(Clone)]
-pub struct Means {
-    pub store: Arc<dyn DeliveryStore>,
-    pub endpoints: Arc<dyn Endpoints>,
-    pub clock: Arc<dyn Clock>,
-    pub dice: Arc<dyn Dice>,
-    pub lines: Arc<Lines>,
-    /// The start that all this is written for.
-    pub start: StartId,
-}
 
 /// The engine's hands on the lines.
 pub(crate) struct Dispatcher {
@@ -290,12 +274,4 @@ async fn fetch_from(store: &dyn DeliveryStore, of: LineOf, fetch: LineFetch) -> 
         }
     };
     Ok(LineFetched::Lanes(fetched))
-}
-
-/// Whether the store may take it later.
-pub(crate) fn is_passing(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unavailable(_) => true,
-        StoreError::Refused(_) | StoreError::Fault(_) => false,
-    }
 }

@@ -10,15 +10,15 @@ use chathook_domain::user::User;
 use tokio::sync::{Notify, watch};
 
 use crate::asked_log::{AskedLog, write_asked};
-use crate::dispatch::Means;
 use crate::hooks::Hooks;
 use crate::lines::Lines;
+use crate::means::Means;
+use crate::muids::MuidsUnderWay;
 use crate::ports::bus::Bus;
 use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{SharedStore, StoreError};
 use crate::ports::upkeep::Doomed;
-use crate::send_message::MuidsUnderWay;
 
 pub struct Engine {
     pub store: SharedStore,

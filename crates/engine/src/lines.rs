@@ -238,9 +238,11 @@ impl Open {
             || before.config.credentials != after.config.credentials
             || before.config.use_basic_auth != after.config.use_basic_auth;
         self.line.set_policy(policy_of(&target, self.line.bounds()));
-        if !after.is_on() {
+        if !(before.is_on() && after.is_on()) {
+            // What waits may change or end in the store as long as it is off.
             self.line.forget_what_waits();
-        } else if !before.is_on() || self.line.was_switched_off() || is_another_endpoint {
+        }
+        if after.is_on() && (!before.is_on() || self.line.was_switched_off() || is_another_endpoint) {
             self.line.begin_anew(now);
         }
         self.settled = self.settled.max(target.settled);

@@ -1,15 +1,13 @@
 //! The way of a message, from a draft to "sent" (design 4).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use chathook_domain::group::Group;
-use chathook_domain::ids::{AppId, Key, Uid};
 use chathook_domain::message::{Accepted, Draft, Message, Receiver};
 use chathook_domain::refusal::Refusal;
 use chathook_domain::user::User;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::sync::oneshot;
 
 use crate::ask::is_asked_for;
 use crate::caller::Caller;
@@ -27,35 +25,16 @@ pub struct Turn {
     pub done: oneshot::Sender<()>,
 }
 
-/// Sends with a `muid` that are not answered yet: a repeat waits for the one under way.
-#[derive(Default)]
-pub(crate) struct MuidsUnderWay {
-    locks: Mutex<HashMap<MuidKey, Weak<tokio::sync::Mutex<()>>>>,
-}
-
-type MuidKey = (AppId, Uid, Key, String);
-
-impl MuidsUnderWay {
-    async fn wait_for(&self, key: MuidKey) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().expect("no one panics while holding this lock");
-            if locks.len() > 1_024 {
-                locks.retain(|_, lock| lock.strong_count() > 0);
-            }
-            let known = locks.get(&key).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::new(tokio::sync::Mutex::new(()));
-                locks.insert(key, Arc::downgrade(&lock));
-                lock
-            })
-        };
-        lock.lock_owned().await
-    }
+/// A message that was sent, and how long its commit waited for the disk, where it waited.
+#[derive(Debug)]
+pub struct Sent {
+    pub message: Message,
+    pub synced_us: Option<u64>,
 }
 
 impl Engine {
     /// Sends a message that waits for no other.
-    pub async fn send_message(self: &Arc<Self>, caller: &Caller, draft: Draft) -> Result<Message, Refusal> {
+    pub async fn send_message(self: &Arc<Self>, caller: &Caller, draft: Draft) -> Result<Sent, Refusal> {
         let (done, _) = oneshot::channel();
         self.send_message_in_turn(caller, draft, Turn { before: None, done }).await
     }
@@ -66,7 +45,7 @@ impl Engine {
         caller: &Caller,
         draft: Draft,
         turn: Turn,
-    ) -> Result<Message, Refusal> {
+    ) -> Result<Sent, Refusal> {
         let app = &caller.app.id;
         let conversation = draft.receiver.conversation_of(&caller.uid);
         let under_way = match &draft.muid {
@@ -76,7 +55,7 @@ impl Engine {
                 let now = self.clock.now();
                 let known = self.store.message_of_muid(app, &caller.uid, &conversation, muid, now).await;
                 if let Some(known) = known.map_err(refuse)? {
-                    return Ok(known);
+                    return Ok(Sent { message: known, synced_us: None });
                 }
                 Some(guard)
             }
@@ -103,7 +82,7 @@ impl Engine {
             self.tell_committed(caller, &committed, "message");
         }
         let _ = turn.done.send(());
-        Ok(committed.message)
+        Ok(Sent { message: committed.message, synced_us: Some(committed.synced_us) })
     }
 
     /// Tells the conversation's sockets of a stored message or action.

@@ -7,7 +7,7 @@ use chathook_domain::delivery::Settlement;
 use chathook_domain::failing::Note;
 use tokio::sync::mpsc;
 
-use crate::dispatch::{Means, STORE_WAIT_MS, is_passing};
+use crate::means::{Means, STORE_WAIT_MS, is_passing};
 use crate::ports::store::{NoticeKind, Settled, StoreError, Stored, SwitchOff};
 
 /// Deliveries settled in one transaction, and how long the first of them waits for others.
@@ -96,23 +96,22 @@ pub(crate) async fn write_notes(means: Means, mut told: mpsc::UnboundedReceiver<
                 }
             }
         }
+        if let Note::SteppedAside { sequence, .. } = note
+            && let Some(room) = means.lines.room(row)
+        {
+            means.lines.visit(&room).line.written(sequence);
+            means.lines.stir(row);
+        }
         means.lines.end_writes(1);
     }
 }
 
 async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
-    let Means { store, lines, .. } = means;
+    let store = &means.store;
     let at = means.clock.now();
     let notify = |kind, text: &str| store.notify(row, kind, text.to_owned(), at);
     match note {
-        Note::SteppedAside { stream, sequence } => {
-            store.step_aside(*stream, vec![*sequence]).await?;
-            if let Some(room) = lines.room(row) {
-                lines.visit(&room).line.written(*sequence);
-                lines.stir(row);
-            }
-            Ok(())
-        }
+        Note::SteppedAside { stream, sequence } => store.step_aside(*stream, vec![*sequence]).await,
         Note::FailingSince(since) => store.set_failing_since(row, *since).await,
         Note::Failing => {
             tracing::warn!(webhook.row = row, "a webhook's endpoint fails; its circuit is open");

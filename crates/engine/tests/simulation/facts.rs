@@ -12,11 +12,13 @@ use crate::world::Hook;
 const PATIENCE_MS: i64 = 60_000;
 /// Nothing that a node has heard of takes longer to take effect.
 const SLACK_MS: i64 = 2_000;
+/// Patience may be short by as much as the two clocks may drift apart unnoticed.
+const DRIFT_MS: i64 = 1_000;
 
 #[derive(Default)]
 pub struct Facts {
     deliveries: BTreeMap<(i64, i64), Fact>,
-    /// Lanes that let one step aside, until so long after one of theirs has succeeded.
+    /// Lanes that let one step aside, with when one of theirs has succeeded since.
     spent: BTreeMap<(i64, LaneKey), Option<i64>>,
     digest: DefaultHasher,
     /// The first thing that was not as it must be. A panic would end a worker, which is made to survive that.
@@ -34,6 +36,10 @@ struct Fact {
     in_flight: BTreeSet<u64>,
     /// When it first failed, by ticks.
     failed_at: Option<i64>,
+    /// It failed while its lane's patience was spent.
+    may_be_aside: bool,
+    /// It was seen to have left its lane: the store was told so, or another went before it.
+    is_aside: bool,
     /// When, and by which start, the endpoint took it.
     taken: Option<(i64, u64)>,
     cancelled_at: Option<i64>,
@@ -58,6 +64,8 @@ impl Facts {
             first_seen: None,
             in_flight: BTreeSet::new(),
             failed_at: None,
+            may_be_aside: false,
+            is_aside: false,
             taken: None,
             cancelled_at: None,
         };
@@ -70,8 +78,49 @@ impl Facts {
     }
 
     pub fn cancelled(&mut self, row: i64, sequence: i64, tick: i64) {
-        if let Some(fact) = self.deliveries.get_mut(&(row, sequence)) {
-            fact.cancelled_at = Some(tick);
+        let Some(fact) = self.deliveries.get_mut(&(row, sequence)) else { return };
+        fact.cancelled_at = Some(tick);
+        if fact.is_out_of_patience(tick) {
+            // It may have stepped aside just before, and then nobody is told any more.
+            self.step_aside(row, sequence);
+        }
+    }
+
+    /// The store was told that a delivery has left its lane.
+    pub fn stepped_aside(&mut self, row: i64, sequence: i64, tick: i64) {
+        let fact = &self.deliveries[&(row, sequence)];
+        let may_be = fact.may_leave(tick);
+        let failed_at = fact.failed_at;
+        self.must(may_be, || {
+            format!("{sequence} of {row}, failed at {failed_at:?}, left its lane at {tick}")
+        });
+        self.step_aside(row, sequence);
+    }
+
+    fn step_aside(&mut self, row: i64, sequence: i64) {
+        let fact = self.deliveries.get_mut(&(row, sequence)).expect("it was committed");
+        if !fact.is_aside {
+            fact.is_aside = true;
+            self.spent.insert((row, fact.lane.clone()), None);
+        }
+    }
+
+    fn failed(&mut self, row: i64, sequence: i64, tick: i64) {
+        let fact = self.deliveries.get_mut(&(row, sequence)).expect("it was committed");
+        fact.failed_at.get_or_insert(tick);
+        let spent = self.spent.get(&(row, fact.lane.clone()));
+        fact.may_be_aside |= spent.is_some_and(|renewed| renewed.is_none_or(|at| tick - at < SLACK_MS));
+    }
+
+    /// A start has begun: it knows what the store does, and of no patience that is spent.
+    pub fn began(&mut self, hooks: &[Hook]) {
+        self.spent.clear();
+        for hook in hooks {
+            for (sequence, owed) in &hook.waiting {
+                if let Some(fact) = self.deliveries.get_mut(&(hook.webhook.row, *sequence)) {
+                    (fact.may_be_aside, fact.is_aside) = (false, owed.is_aside);
+                }
+            }
         }
     }
 
@@ -106,8 +155,7 @@ impl Facts {
     /// A connection was refused: the endpoint has seen nothing, and the attempt has failed.
     pub fn refused(&mut self, sight: &Sight, hook: &Hook) {
         self.check_order(sight, hook);
-        let fact = self.deliveries.get_mut(&(sight.row, sight.sequence)).expect("what is sent was committed");
-        fact.failed_at.get_or_insert(sight.tick);
+        self.failed(sight.row, sight.sequence, sight.tick);
     }
 
     /// An answer has left, or never will.
@@ -122,7 +170,7 @@ impl Facts {
                 renewed.get_or_insert(tick);
             }
         } else {
-            fact.failed_at.get_or_insert(tick);
+            self.failed(sight.row, sight.sequence, tick);
         }
     }
 
@@ -133,39 +181,28 @@ impl Facts {
         }
     }
 
-    /// Whoever is before it in its lane was taken, has ended, or has failed for longer than the lane's patience.
+    /// Whoever is before it in its lane was taken, has ended, or has left the lane.
     fn check_order(&mut self, sight: &Sight, hook: &Hook) {
-        let lane = self.deliveries[&(sight.row, sight.sequence)].lane.clone();
-        let spent_key = (sight.row, lane.clone());
-        let is_spent = match self.spent.get(&spent_key) {
-            None => false,
-            Some(None) => true,
-            Some(Some(renewed)) => sight.tick - renewed < SLACK_MS + PATIENCE_MS,
-        };
-        let mut lets_one_pass = false;
-        let mut wrong = None;
+        let lane = &self.deliveries[&(sight.row, sight.sequence)].lane;
         let before = self.deliveries.range((sight.row, i64::MIN)..(sight.row, sight.sequence));
-        for ((_, earlier), fact) in before.filter(|(_, fact)| fact.lane == lane) {
-            if fact.taken.is_some() || hook.ended.contains_key(earlier) {
-                continue;
-            }
-            let failing_ms = fact.failed_at.map(|at| sight.tick - at);
-            let is_over = failing_ms.is_some_and(|ms| ms >= PATIENCE_MS);
-            lets_one_pass |= is_over;
-            let may_pass = is_over || (failing_ms.is_some() && is_spent);
-            if !may_pass {
-                wrong = Some(format!(
-                    "{} of lane {} of {} was sent before {earlier}, failing for {failing_ms:?} ms at tick {}",
-                    sight.sequence,
-                    lane.as_str(),
-                    sight.row,
-                    sight.tick
-                ));
-            }
-        }
-        self.must(wrong.is_none(), || wrong.unwrap_or_default());
-        if lets_one_pass {
-            self.spent.insert(spent_key, None);
+        let passed: Vec<i64> = before
+            .filter(|((_, earlier), fact)| {
+                fact.lane == *lane && fact.taken.is_none() && !hook.ended.contains_key(earlier)
+            })
+            .map(|((_, earlier), _)| *earlier)
+            .collect();
+        for earlier in passed {
+            let fact = &self.deliveries[&(sight.row, earlier)];
+            let may_pass = fact.may_leave(sight.tick);
+            let (lane, failed_at) = (fact.lane.clone(), fact.failed_at);
+            self.must(may_pass, || {
+                let Sight { row, sequence, tick, .. } = sight;
+                let lane = lane.as_str();
+                format!(
+                    "{sequence} of lane {lane} of {row} was sent at {tick} before {earlier}, failed at {failed_at:?}"
+                )
+            });
+            self.step_aside(sight.row, earlier);
         }
     }
 
@@ -216,5 +253,16 @@ impl Facts {
 
     pub fn digest(&self) -> u64 {
         self.digest.finish()
+    }
+}
+
+impl Fact {
+    /// Whether it may have left its lane by then.
+    fn may_leave(&self, tick: i64) -> bool {
+        self.is_aside || self.may_be_aside || self.is_out_of_patience(tick)
+    }
+
+    fn is_out_of_patience(&self, tick: i64) -> bool {
+        self.failed_at.is_some_and(|at| tick - at + DRIFT_MS >= PATIENCE_MS)
     }
 }

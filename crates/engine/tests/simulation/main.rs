@@ -1,8 +1,8 @@
 //! The dispatch engine in a seeded world with virtual time: endpoints that fail, a store that is slow or refuses, nodes
 //! that die between any two steps and whose last writes arrive after the next has begun, clocks that jump.
 //!
-//! `SIMULATION_SEED=17 cargo test -p chathook-engine --test simulation` replays one seed;
-//! `SIMULATION_SEEDS=100000` tries more than the usual number.
+//! `SIMULATION_SEED=17 cargo test -p chathook-engine --test simulation nothing_is` replays one seed;
+//! `SIMULATION_SEEDS=20000..40000` tries these instead of the usual ones.
 
 mod clock;
 mod endpoints;
@@ -18,6 +18,8 @@ use world::Plant;
 
 /// Seeds that every run of the tests tries.
 const SEEDS: u64 = 1_500;
+/// Tests that share the seeds, so that they run side by side.
+const SHARES: u64 = 2;
 
 /// Plays a seed to its end; answers with a digest of all that the endpoints saw.
 fn play(seed: u64, plant: Plant) -> u64 {
@@ -37,19 +39,34 @@ fn first_failure(seeds: impl Iterator<Item = u64>, plant: Plant) -> Option<(u64,
     })
 }
 
-fn number_of(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+/// The seeds of one of the tests that share them.
+fn share_of(share: u64) -> impl Iterator<Item = u64> {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let seeds = match (std::env::var("SIMULATION_SEED"), std::env::var("SIMULATION_SEEDS")) {
+        (Ok(seed), _) => number(&seed)..number(&seed) + 1,
+        (Err(_), Ok(range)) => {
+            let (first, end) = range.split_once("..").expect("a range such as 20000..40000");
+            number(first)..number(end)
+        }
+        (Err(_), Err(_)) => 0..SEEDS,
+    };
+    seeds.filter(move |seed| seed % SHARES == share)
+}
+
+fn nothing_goes_wrong_in(share: u64) {
+    if let Some((seed, what)) = first_failure(share_of(share), Plant::Nothing) {
+        panic!("seed {seed}: {what}\nreplay it with SIMULATION_SEED={seed}");
+    }
 }
 
 #[test]
-fn nothing_is_lost_stuck_or_out_of_order_whatever_happens() {
-    let seeds = match number_of("SIMULATION_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number_of("SIMULATION_SEEDS").unwrap_or(SEEDS),
-    };
-    if let Some((seed, what)) = first_failure(seeds, Plant::Nothing) {
-        panic!("seed {seed}: {what}\nreplay it with SIMULATION_SEED={seed}");
-    }
+fn nothing_is_lost_stuck_or_out_of_order_whatever_happens_in_even_seeds() {
+    nothing_goes_wrong_in(0);
+}
+
+#[test]
+fn nothing_is_lost_stuck_or_out_of_order_whatever_happens_in_odd_seeds() {
+    nothing_goes_wrong_in(1);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use chathook_domain::delivery::{Owed, Settlement, Status};
 use chathook_domain::ids::{LaneKey, LaneKind, StartId, Time};
 use chathook_domain::lane::LanePart;
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_engine::ports::clock::Clock as _;
 use chathook_engine::ports::store::{
     Asides, DeliveryStore, LineOf, NoticeKind, Settled, StoreError, Stored, SwitchOff, Target,
 };
@@ -149,9 +150,11 @@ impl DeliveryStore for WorldStore {
     }
 
     async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
-        self.write(move |_, state| {
+        self.write(move |world, state| {
+            let tick = world.clock.ticks();
             let hook = state.hooks.iter_mut().find(|hook| hook.stream == stream).expect("a stream of ours");
             for sequence in sequences {
+                state.facts.stepped_aside(hook.webhook.row, sequence, tick);
                 if let Some(owed) = hook.waiting.get_mut(&sequence) {
                     owed.is_aside = true;
                 }
@@ -170,7 +173,7 @@ impl DeliveryStore for WorldStore {
             for one in &settled {
                 let skips = world.plant == Plant::SettlementSkipped && state.chance.u32(0..50) == 0;
                 if !skips {
-                    settle_one(state, one);
+                    settle_one(state, one, world.clock.ticks());
                 }
             }
             Ok(settled.iter().map(|one| (one.webhook_row, state.hook(one.webhook_row).settled())).collect())
@@ -211,7 +214,10 @@ fn part(hook: &Hook, lane: &LaneKey, after: i64, plant: Plant) -> LanePart {
     LanePart { lane: lane.clone(), owed, has_more }
 }
 
-fn settle_one(state: &mut State, settled: &Settled) {
+fn settle_one(state: &mut State, settled: &Settled, tick: i64) {
+    if let Settlement::Waits { is_aside: true, .. } = settled.settlement {
+        state.facts.stepped_aside(settled.webhook_row, settled.sequence, tick);
+    }
     let hook = state.hook(settled.webhook_row);
     let sequence = settled.sequence;
     if let Some(owed) = hook.waiting.get_mut(&sequence) {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use chathook_domain::delivery::Status;
 use chathook_domain::ids::StartId;
 use chathook_domain::lane::Bounds;
-use chathook_engine::dispatch::{self, Means};
+use chathook_engine::dispatch;
 use chathook_engine::lines::{Limits, Lines};
+use chathook_engine::means::Means;
 use chathook_engine::ports::clock::Clock as _;
 use chathook_engine::ports::store::Offers as _;
 use tokio::sync::watch;
@@ -98,7 +99,9 @@ impl Story {
     fn begin(&mut self) {
         let start = {
             let mut state = self.world.state();
+            let state = &mut *state;
             state.start += 1;
+            state.facts.began(&state.hooks);
             state.start
         };
         let lines = Arc::new(Lines::within(self.plot.limits));

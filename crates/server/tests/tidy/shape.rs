@@ -5,8 +5,6 @@ use crate::tree::files;
 
 /// Lines of a source, its inline test module aside.
 const LINES_MAX: usize = 500;
-/// Files that are known to be longer and are to be divided. One that is must go from here.
-const KNOWN: [&str; 1] = ["crates/domain/src/line.rs"];
 /// Lines of the header that says what a file is for.
 const HEADER_LINES_MAX: usize = 5;
 /// Names that say nothing.
@@ -16,16 +14,12 @@ const EMPTY_NAMES: [&str; 6] = ["utils", "util", "helpers", "common", "manager",
 fn no_file_is_longer_than_its_ceiling() {
     let is_test = |path: &str| path.contains("/tests/") || path.ends_with("/tests.rs");
     let mut breaks = Vec::new();
-    let mut known = 0;
     for file in files(&[".rs"]).iter().filter(|file| !is_test(&file.path)) {
         let lines = file.without_tests().lines().count();
-        match lines > LINES_MAX {
-            true if KNOWN.contains(&file.path.as_str()) => known += 1,
-            true => breaks.push(format!("{}: {lines} lines", file.path)),
-            false => {}
+        if lines > LINES_MAX {
+            breaks.push(format!("{}: {lines} lines", file.path));
         }
     }
-    assert_eq!(known, KNOWN.len(), "a known break is mended: take it out of KNOWN");
     assert_none(&format!("A file has at most {LINES_MAX} lines, tests aside."), &breaks);
 }
 
