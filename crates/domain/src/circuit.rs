@@ -1,5 +1,6 @@
 //! One endpoint's circuit (design 6): it opens after failures in a row, lets one probe through at a time, and closes
-//! when the endpoint is seen to work (`docs/decisions/0004-an-endpoint-that-answers-works.md`), after which attempts in flight grow from one by doubling. Time is monotonic ticks in milliseconds.
+//! when the endpoint is seen to work (`docs/decisions/0004-an-endpoint-that-answers-works.md`), after which attempts
+//! in flight grow from one by doubling. Time is monotonic ticks in milliseconds.
 
 use crate::outcome::{Blame, Outcome};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::ids::{EventId, LaneKey, Time};
 use crate::outcome::{Failure, Outcome};
-use crate::retry;
 
 /// A delivery that waits for its next attempt. Its name is its number in its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl Status {
     }
 }
 
-/// What follows from an outcome.
+/// What follows from an outcome (`line` decides).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     Delivered,
@@ -75,26 +74,6 @@ pub enum Settlement {
         first_failed_at: Time,
         is_aside: bool,
     },
-}
-
-/// Decides what follows from an attempt that ended `now`; `roll` is a fair number from 0 to 1.
-#[must_use]
-pub fn decide(outcome: &Outcome, owed: &Owed, retry_on_failure: bool, now: Time, roll: f64) -> Settlement {
-    let waits = |due: Time, steps: u32| {
-        let first_failed_at = owed.first_failed_at.unwrap_or(now);
-        Settlement::Waits { due, steps, first_failed_at, is_aside: owed.is_aside }
-    };
-    match outcome {
-        _ if outcome.is_success() => Settlement::Delivered,
-        // The endpoint wants no more: its webhook is switched off, and this delivery waits with the rest.
-        Outcome::Answered(answer) if answer.status == 410 => waits(now, owed.steps),
-        Outcome::Answered(_) | Outcome::Failed(_) => {
-            match retry::wait_ms(owed.steps + 1, retry_on_failure, roll) {
-                Some(wait_ms) => waits(now.plus_ms(wait_ms), owed.steps + 1),
-                None => Settlement::Failed,
-            }
-        }
-    }
 }
 
 /// The name of an outcome in attempts listings: a status, or a failure's name.

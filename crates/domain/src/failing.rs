@@ -141,3 +141,63 @@ impl Since {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Answer;
+
+    /// The notes of attempts at these times.
+    fn notes_of(failing: &mut Failing, attempts: &[(i64, u16, Turn)]) -> Vec<Note> {
+        let mut notes = Vec::new();
+        for (tick, status, turn) in attempts {
+            let answer = Answer { status: *status, retry_after_s: None, body: Vec::new(), is_cut: false };
+            let now = Now { wall: Time::from_ms(*tick), tick: *tick };
+            failing.note(&Outcome::Answered(answer), *turn, now, &mut notes);
+        }
+        notes
+    }
+
+    #[test]
+    fn a_failure_that_passes_at_once_is_not_written_and_one_that_lasts_is() {
+        let mut failing = Failing::default();
+        assert_eq!(notes_of(&mut failing, &[(0, 500, Turn::None), (59_999, 200, Turn::None)]), []);
+        let lasting = [(100_000, 500, Turn::None), (160_000, 500, Turn::None), (170_000, 200, Turn::None)];
+        let since = Some(Time::from_ms(100_000));
+        assert_eq!(notes_of(&mut failing, &lasting), [Note::FailingSince(since), Note::FailingSince(None)]);
+    }
+
+    #[test]
+    fn a_person_is_told_when_the_circuit_opens_a_day_before_the_end_and_at_the_end() {
+        let mut failing = Failing::default();
+        let since = Note::FailingSince(Some(Time::from_ms(0)));
+        let opened = notes_of(&mut failing, &[(0, 500, Turn::None), (5, 500, Turn::Opened)]);
+        assert_eq!(opened, [since, Note::Failing]);
+        assert_eq!(notes_of(&mut failing, &[(WARN_AFTER_MS - 1, 500, Turn::None)]), []);
+        let warned = notes_of(&mut failing, &[(WARN_AFTER_MS, 500, Turn::None)]);
+        assert_eq!(warned, [Note::SwitchingOffSoon]);
+        assert_eq!(notes_of(&mut failing, &[(SWITCH_OFF_AFTER_MS - 1, 422, Turn::None)]), []);
+        assert!(!failing.is_over());
+        let over = notes_of(&mut failing, &[(SWITCH_OFF_AFTER_MS, 500, Turn::None)]);
+        assert_eq!(over, [Note::FailedTooLong]);
+        assert!(failing.is_over());
+    }
+
+    #[test]
+    fn who_was_told_of_a_failure_is_told_of_its_end() {
+        let mut failing = Failing::default();
+        notes_of(&mut failing, &[(0, 500, Turn::Opened)]);
+        let ended = notes_of(&mut failing, &[(1, 200, Turn::Closed)]);
+        assert_eq!(ended, [Note::FailingSince(None), Note::Recovered]);
+    }
+
+    #[test]
+    fn the_days_go_on_over_a_start() {
+        let now = Now { wall: Time::from_ms(WARN_AFTER_MS), tick: 7 };
+        let mut failing = Failing::after_start(Some(Time::from_ms(0)), now);
+        let mut notes = Vec::new();
+        let later = Now { wall: Time::from_ms(SWITCH_OFF_AFTER_MS), tick: 7 + DAY_MS };
+        failing.note(&Outcome::Failed(crate::outcome::Failure::Timeout), Turn::None, later, &mut notes);
+        assert_eq!(notes, [Note::FailedTooLong]);
+    }
+}

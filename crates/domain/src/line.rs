@@ -14,6 +14,8 @@ pub use self::fetch::{AskedFetch, LineFetch, LineFetched};
 
 mod fetch;
 mod returned;
+#[cfg(test)]
+mod tests;
 
 /// Deliveries that have stepped aside and are fetched at once when they are due.
 pub const ASIDE_MAX: usize = 64;

@@ -186,9 +186,10 @@ impl Dispatcher {
         let lines = &self.means.lines;
         let mut stop = self.stop.clone();
         loop {
+            let changes = lines.changes();
             match self.means.store.target(row).await {
                 Ok(Some(target)) => {
-                    lines.furnish(row, target, self.now());
+                    lines.furnish(row, target, changes, self.now());
                     lines.stir(row);
                     break;
                 }
@@ -207,12 +208,13 @@ impl Dispatcher {
     /// Reads a webhook's configuration as it is now.
     async fn reload(self: Arc<Self>, room: Arc<Room>) -> Option<i64> {
         let lines = &self.means.lines;
+        let changes = lines.visit(&room).changes;
         let target = self.means.store.target(room.row).await;
         let now = self.now();
         let mut visit = lines.visit(&room);
         visit.is_loading = false;
         match target {
-            Ok(Some(target)) => visit.take_over(target, now),
+            Ok(Some(target)) => visit.take_over(target, changes, now),
             // The webhook was deleted: its line goes with it.
             Ok(None) => {
                 drop(visit);

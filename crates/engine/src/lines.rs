@@ -39,6 +39,8 @@ pub struct Lines {
     rooms: RwLock<HashMap<i64, Arc<Room>>>,
     /// Read while a room is visited, when the map must not be waited for.
     rooms_count: AtomicUsize,
+    /// How often a webhook's configuration has changed: one without a room is being read, perhaps as it was.
+    changes: AtomicUsize,
     /// Rows with something new to look at.
     stirred: Mutex<BTreeSet<i64>>,
     pub(crate) nudge: Notify,
@@ -63,6 +65,8 @@ pub(crate) struct Open {
     pub settled: i64,
     /// The configuration has changed since it was read.
     pub is_stale: bool,
+    /// How often that was told: what was read before the last time is stale as well.
+    pub changes: usize,
     pub is_loading: bool,
     /// Workers that look for something to do, or do it.
     pub workers: usize,
@@ -113,6 +117,7 @@ impl Lines {
             limits,
             rooms: RwLock::default(),
             rooms_count: AtomicUsize::new(0),
+            changes: AtomicUsize::new(0),
             stirred: Mutex::default(),
             nudge: Notify::new(),
             places: Places::bounded(limits.attempts_max),
@@ -123,10 +128,17 @@ impl Lines {
 
     /// The webhook's configuration has changed, or it is gone: nothing goes out until it is read again.
     pub fn changed(&self, webhook_row: i64) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
         if let Some(room) = self.room(webhook_row) {
-            self.visit(&room).is_stale = true;
+            let mut visit = self.visit(&room);
+            visit.changes += 1;
+            visit.is_stale = true;
         }
         self.stir(webhook_row);
+    }
+
+    pub(crate) fn changes(&self) -> usize {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// A person wants a waiting delivery tried now, and the store has it as due.
@@ -179,8 +191,8 @@ impl Lines {
         Visit { open, queued_bytes: &self.queued_bytes }
     }
 
-    /// Makes a room for a webhook that has none yet.
-    pub(crate) fn furnish(&self, webhook_row: i64, target: Target, now: Now) {
+    /// Makes a room for a webhook that has none yet; `changes_before` is from before the target was read.
+    pub(crate) fn furnish(&self, webhook_row: i64, target: Target, changes_before: usize, now: Now) {
         let line = Line::after_start(policy_of(&target, self.limits.of_each), target.failing_since, now);
         let open = Open {
             line,
@@ -188,6 +200,7 @@ impl Lines {
             destination: Destination::of(target.webhook.config.url.clone()),
             target: Arc::new(target),
             is_stale: false,
+            changes: 0,
             is_loading: false,
             workers: 0,
             rests_until: i64::MIN,
@@ -195,8 +208,13 @@ impl Lines {
         };
         let room = Arc::new(Room { row: webhook_row, open: Mutex::new(open) });
         let mut rooms = self.rooms.write().expect("no one panics while holding this lock");
-        rooms.entry(webhook_row).or_insert(room);
+        let room = rooms.entry(webhook_row).or_insert(room).clone();
         self.rooms_count.store(rooms.len(), Ordering::Relaxed);
+        drop(rooms);
+        // Who changes it from now on finds the room.
+        if self.changes() != changes_before {
+            self.visit(&room).is_stale = true;
+        }
     }
 
     /// Closes the room of a webhook that is gone.
@@ -231,8 +249,8 @@ impl Open {
         !self.is_stale && self.target.webhook.is_on()
     }
 
-    /// Goes on with the configuration as it is now.
-    pub fn take_over(&mut self, target: Target, now: Now) {
+    /// Goes on with the configuration as it was read; `changes_before` is from before that.
+    pub fn take_over(&mut self, target: Target, changes_before: usize, now: Now) {
         let (before, after) = (&self.target.webhook, &target.webhook);
         let is_another_endpoint = before.config.url != after.config.url
             || before.config.credentials != after.config.credentials
@@ -246,7 +264,7 @@ impl Open {
             self.line.begin_anew(now);
         }
         self.settled = self.settled.max(target.settled);
-        self.is_stale = false;
+        self.is_stale = self.changes != changes_before;
         self.destination = Destination::of(target.webhook.config.url.clone());
         self.target = Arc::new(target);
     }

@@ -2,52 +2,8 @@
 
 mod support;
 
+use support::post::Post;
 use support::*;
-
-struct Post {
-    server: TestServer,
-    app: App,
-    endpoint: Endpoint,
-}
-
-impl Post {
-    async fn new() -> Self {
-        Self::with(Value::Null).await
-    }
-
-    async fn with(more: Value) -> Self {
-        let server = TestServer::start().await;
-        let app = server.app().await;
-        let endpoint = Endpoint::start().await;
-        server.webhook(&app, "audit", &endpoint, &["after_message"], more).await;
-        Self { server, app, endpoint }
-    }
-
-    async fn send(&self, to: &str, text: &str) {
-        self.app.send_as("ana", text_to(to, text)).await.data();
-    }
-
-    /// The next request, once its outcome is settled in the store.
-    async fn next(&self) -> Received {
-        let request = self.endpoint.next().await;
-        self.server.settled().await;
-        request
-    }
-
-    async fn is_idle(&self) {
-        self.server.settled().await;
-        assert!(self.endpoint.take_all().is_empty());
-    }
-
-    async fn webhook(&self) -> Value {
-        let path = format!("/apps/{}/webhooks/audit", self.app.id);
-        self.server.manage("GET", &path, Value::Null).await.data().clone()
-    }
-
-    async fn change(&self, body: Value) {
-        self.server.manage("PUT", &format!("/apps/{}/webhooks/audit", self.app.id), body).await.data();
-    }
-}
 
 #[tokio::test]
 async fn a_failing_delivery_holds_its_conversation_and_no_other() {

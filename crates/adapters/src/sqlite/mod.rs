@@ -59,7 +59,7 @@ const READERS_MAX: usize = 8;
 const STATEMENTS_KEPT: usize = 256;
 /// Pages that the writer keeps: those that deliveries come to and go from stay among them, and an idle server
 /// stays small.
-const WRITER_CACHE_KIB: i64 = 4 << 10;
+const WRITER_CACHE_KIB: i64 = 8 << 10;
 /// How long a connection waits for another that holds a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one read may take (design 10).

@@ -15,6 +15,16 @@ const SLACK_MS: i64 = 2_000;
 /// Patience may be short by as much as the two clocks may drift apart unnoticed.
 const DRIFT_MS: i64 = 1_000;
 
+/// Prints a step of the story where `SIMULATION_TOLD` is set.
+macro_rules! tell {
+    ($tick:expr, $($what:tt)*) => {
+        if std::env::var_os("SIMULATION_TOLD").is_some() {
+            eprintln!("{} ms: {}", $tick, format_args!($($what)*));
+        }
+    };
+}
+pub(crate) use tell;
+
 #[derive(Default)]
 pub struct Facts {
     deliveries: BTreeMap<(i64, i64), Fact>,
@@ -57,6 +67,7 @@ pub struct Sight {
 
 impl Facts {
     pub fn committed(&mut self, owed: &Owed, tick: i64) {
+        tell!(tick, "{}/{} in lane {} was committed", owed.webhook_row, owed.sequence, owed.lane.as_str());
         let fact = Fact {
             event_id: owed.event_id.clone(),
             lane: owed.lane.clone(),
@@ -78,6 +89,7 @@ impl Facts {
     }
 
     pub fn cancelled(&mut self, row: i64, sequence: i64, tick: i64) {
+        tell!(tick, "{row}/{sequence} was cancelled");
         let Some(fact) = self.deliveries.get_mut(&(row, sequence)) else { return };
         fact.cancelled_at = Some(tick);
         if fact.is_out_of_patience(tick) {
@@ -88,6 +100,7 @@ impl Facts {
 
     /// The store was told that a delivery has left its lane.
     pub fn stepped_aside(&mut self, row: i64, sequence: i64, tick: i64) {
+        tell!(tick, "{row}/{sequence} stepped aside in the store");
         let fact = &self.deliveries[&(row, sequence)];
         let may_be = fact.may_leave(tick);
         let failed_at = fact.failed_at;
@@ -113,7 +126,8 @@ impl Facts {
     }
 
     /// A start has begun: it knows what the store does, and of no patience that is spent.
-    pub fn began(&mut self, hooks: &[Hook]) {
+    pub fn began(&mut self, hooks: &[Hook], tick: i64) {
+        tell!(tick, "a start begins");
         self.spent.clear();
         for hook in hooks {
             for (sequence, owed) in &hook.waiting {
@@ -132,6 +146,7 @@ impl Facts {
 
     /// A request has arrived.
     pub fn saw(&mut self, sight: &Sight, hook: &Hook) {
+        tell!(sight.tick, "{}/{} arrives", sight.row, sight.sequence);
         let Sight { row, sequence, start, tick, .. } = *sight;
         (row, sequence, tick).hash(&mut self.digest);
         let fact = self.deliveries.get(&(row, sequence)).expect("what is sent was committed");
@@ -154,12 +169,14 @@ impl Facts {
 
     /// A connection was refused: the endpoint has seen nothing, and the attempt has failed.
     pub fn refused(&mut self, sight: &Sight, hook: &Hook) {
+        tell!(sight.tick, "{}/{} is not let in", sight.row, sight.sequence);
         self.check_order(sight, hook);
         self.failed(sight.row, sight.sequence, sight.tick);
     }
 
     /// An answer has left, or never will.
     pub fn answered(&mut self, sight: &Sight, is_success: bool, tick: i64) {
+        tell!(tick, "{}/{} is answered, success: {is_success}", sight.row, sight.sequence);
         let key = (sight.row, sight.sequence);
         let fact = self.deliveries.get_mut(&key).expect("it was seen");
         fact.in_flight.remove(&sight.start);

@@ -14,6 +14,7 @@ use chathook_engine::ports::store::{
     Asides, DeliveryStore, LineOf, NoticeKind, Settled, StoreError, Stored, SwitchOff, Target,
 };
 
+use crate::facts::tell;
 use crate::world::{Hook, Plant, State, World};
 
 /// Deliveries of a lane in one answer.
@@ -140,6 +141,7 @@ impl DeliveryStore for WorldStore {
             let mut aside: Vec<Owed> =
                 hook.waiting.values().filter(|o| shows_aside(o, plant)).cloned().collect();
             aside.sort_by_key(|owed| (owed.due, owed.sequence));
+            tell!(state.start, "asides of webhook {} are asked for until {}", of.webhook_row, until.ms);
             let is_due = |owed: &Owed| owed.due.is_none_or(|due| due <= until);
             let count = aside.iter().take_while(|owed| is_due(owed)).count().min(limit);
             let next = aside.get(count).cloned();
@@ -190,7 +192,8 @@ impl DeliveryStore for WorldStore {
     }
 
     async fn switch_off(&self, webhook_row: i64, _: SwitchOff, _: Time) -> Stored<()> {
-        self.write(move |_, state| {
+        self.write(move |world, state| {
+            tell!(world.clock.ticks(), "webhook {webhook_row} is switched off");
             state.hook(webhook_row).webhook.switched_off = Some("gone".to_owned());
             Ok(())
         })
@@ -215,6 +218,7 @@ fn part(hook: &Hook, lane: &LaneKey, after: i64, plant: Plant) -> LanePart {
 }
 
 fn settle_one(state: &mut State, settled: &Settled, tick: i64) {
+    tell!(tick, "{}/{} {:?} in the store", settled.webhook_row, settled.sequence, settled.settlement);
     if let Settlement::Waits { is_aside: true, .. } = settled.settlement {
         state.facts.stepped_aside(settled.webhook_row, settled.sequence, tick);
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::NoJitter;
 use crate::endpoints::WorldEndpoints;
+use crate::facts::tell;
 use crate::store::WorldStore;
 use crate::world::{Mood, Plant, World};
 
@@ -101,7 +102,7 @@ impl Story {
             let mut state = self.world.state();
             let state = &mut *state;
             state.start += 1;
-            state.facts.began(&state.hooks);
+            state.facts.began(&state.hooks, self.world.clock.ticks());
             state.start
         };
         let lines = Arc::new(Lines::within(self.plot.limits));
@@ -165,9 +166,11 @@ impl Story {
             85..88 => {
                 let mut state = self.world.state();
                 state.store_refuses = !state.store_refuses;
+                tell!(self.world.clock.ticks(), "the store refuses: {}", state.store_refuses);
             }
             88..90 => {
                 let ms = self.world.state().chance.i64(-HOUR_MS..HOUR_MS);
+                tell!(self.world.clock.ticks(), "the wall clock jumps by {ms} ms");
                 self.world.clock.jump(ms);
             }
             90..94 => self.switch_a_webhook(),
@@ -216,6 +219,7 @@ impl Story {
         let mood = moods[state.chance.usize(0..moods.len())];
         let hook = state.hook(row);
         if !hook.is_spared {
+            tell!(self.world.clock.ticks(), "webhook {row} is {mood:?}");
             hook.mood = mood;
         }
     }
@@ -230,6 +234,7 @@ impl Story {
             }
             hook.webhook.config.enabled = !hook.webhook.is_on();
             hook.webhook.switched_off = None;
+            tell!(self.world.clock.ticks(), "webhook {row} is on: {}", hook.webhook.is_on());
             row
         };
         self.tell_changed(row);
@@ -286,6 +291,7 @@ impl Story {
 
     /// Everything works from now on; all that waits must end.
     async fn calm(&mut self) {
+        tell!(self.world.clock.ticks(), "the storm is over");
         let rows: Vec<i64> = {
             let mut state = self.world.state();
             state.store_refuses = false;

@@ -4,6 +4,7 @@
 
 pub mod endpoint;
 pub mod http;
+pub mod post;
 pub mod presence_ledger;
 pub mod server;
 pub mod socket;
