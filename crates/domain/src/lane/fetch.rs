@@ -212,6 +212,11 @@ impl Lanes {
         for mut part in page {
             // Offers that came while the page was read may be in it, or not.
             let was_offered = self.beyond.wanted.remove(&part.lane);
+            if part.owed.is_empty() && !part.has_more && !was_offered {
+                // What is not even known by name is found by the walk that is to be repeated for it, which would
+                // never come if this lane were asked for again and again.
+                continue;
+            }
             let overflowed = self.beyond.walk.as_ref().is_some_and(|walk| walk.is_to_be_repeated);
             part.has_more |= was_offered || overflowed;
             match self.lanes.get_mut(&part.lane) {

@@ -109,6 +109,7 @@ impl Rig {
     }
 
     fn fetch(&mut self) {
+        let mut turns = 0;
         while let Some(AskedFetch { number, fetch }) = self.line.next_fetch(self.now()) {
             let fetched = match fetch {
                 LineFetch::Live(fetch) => LineFetched::Lanes(self.read(&fetch, false)),
@@ -123,6 +124,8 @@ impl Rig {
                 }
             };
             self.line.fetched(number, fetched, now_at(self.tick));
+            turns += 1;
+            assert!(turns < 1_000, "the store is asked without end");
         }
     }
 
@@ -354,6 +357,25 @@ fn what_memory_cannot_hold_goes_from_the_store_in_order() {
     }
     assert_eq!(gone.values().map(Vec::len).collect::<Vec<_>>(), [9; 8]);
     assert!(gone.values().all(|sequences| sequences.is_sorted()), "{gone:?}");
+    assert!(rig.line.is_idle());
+}
+
+#[test]
+fn a_lane_with_nothing_left_is_not_asked_for_again_and_again() {
+    let bounds = Bounds { lane_length_max: 2, lanes_max: 2 };
+    let mut rig = Rig::with(Some(MINUTE_MS), 64, bounds);
+    // The first two find room, the next two are known by name, and for the last two the walk is repeated.
+    rig.commit(["a", "b", "c", "d", "e", "f"]);
+    for sequence in [3, 4] {
+        let owed = rig.store.remove(&sequence).expect("it waits");
+        rig.line.cancel(&owed.lane, sequence);
+    }
+    let mut gone = Vec::new();
+    while let Some(taken) = rig.take() {
+        gone.push(taken.owed.sequence);
+        rig.end(taken, &answer(200));
+    }
+    assert_eq!(gone, [1, 2, 5, 6]);
     assert!(rig.line.is_idle());
 }
 
