@@ -229,6 +229,31 @@ fn where_nothing_has_worked_since_patience_ends_in_an_open_circuit() {
 }
 
 #[test]
+fn an_attempt_in_flight_when_patience_ends_is_judged_when_it_returns() {
+    for does_another_succeed in [true, false] {
+        let mut rig = Rig::new();
+        rig.commit(["a", "a"]);
+        rig.goes(1, 500);
+        rig.tick = 10_000;
+        rig.goes(1, 500);
+        rig.tick = 40_000;
+        let taken = rig.take().expect("the head");
+        if does_another_succeed {
+            rig.commit(["b"]);
+            rig.goes(3, 200);
+        }
+        rig.tick = MINUTE_MS;
+        rig.end(taken, &answer(500));
+        assert_eq!(rig.line.is_circuit_open(), !does_another_succeed);
+        if does_another_succeed {
+            rig.goes(2, 200);
+        } else {
+            rig.nothing_goes();
+        }
+    }
+}
+
+#[test]
 fn a_spent_lane_lets_each_failing_one_aside_until_one_succeeds() {
     let mut rig = with_a_spent_lane();
     rig.commit(["a", "a", "a", "a"]);
@@ -351,7 +376,9 @@ fn what_memory_cannot_hold_goes_from_the_store_in_order() {
         rig.commit(["a", "b", "c", "d", "e", "f", "g", "h"]);
     }
     let mut gone = BTreeMap::<LaneKey, Vec<i64>>::new();
+    let bytes_of_one = 256 + "{}".len();
     while let Some(taken) = rig.take() {
+        assert!(rig.line.queued_bytes() <= bounds.lane_length_max * bounds.lanes_max * bytes_of_one);
         gone.entry(taken.owed.lane.clone()).or_default().push(taken.owed.sequence);
         rig.end(taken, &answer(200));
     }
