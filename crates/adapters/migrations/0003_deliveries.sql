@@ -2,8 +2,9 @@
 -- ever appended to). Numbers belong to a stream: the run of numbers of one webhook id.
 
 -- Outlives its webhook: one made again under the same id goes on from its last number.
+-- Its row is never given again: an attempt that comes back late names the delivery by it.
 CREATE TABLE stream (
-    row           INTEGER PRIMARY KEY,
+    row           INTEGER PRIMARY KEY AUTOINCREMENT,
     app           TEXT NOT NULL REFERENCES app (id) ON DELETE CASCADE,
     webhook       TEXT NOT NULL,
     -- The last number given.

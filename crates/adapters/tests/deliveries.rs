@@ -129,6 +129,18 @@ impl House {
         rows.map(|row| row.expect("the row is text")).collect()
     }
 
+    /// Deletes the app with all that is its own, and makes it again.
+    async fn remake_app(&self) {
+        self.store.delete_app(&self.app.id, AT).await.expect("deleted");
+        for table in ["stream", "waiting", "ended", "attempt", "event WHERE app = 'app1'"] {
+            assert!(self.ask(&format!("SELECT 'left' FROM {table}")).is_empty(), "{table}");
+        }
+        self.store.create_app(self.app.clone(), Vec::new(), None).await.expect("made again");
+        for uid in ["alice", "bob"] {
+            self.store.create_user(&self.app.id, user(uid), None).await.expect("the user is made");
+        }
+    }
+
     async fn disable(&self, hook: &WebhookId, is_enabled: bool) {
         let mut config =
             self.store.webhook(&self.app.id, hook).await.expect("the store reads").expect("there").config;
@@ -303,6 +315,7 @@ async fn a_webhook_made_again_goes_on_from_its_last_number() {
         house.send().await;
     }
     house.store.delete_webhook(&house.app.id, &hook.id, AT).await.expect("deleted");
+    assert_eq!(house.ask("SELECT last || ' ' || settled FROM stream"), ["3 3"], "the numbers stay");
     assert!(house.send().await.is_empty());
     let again = house.hook("hook").await;
     assert_ne!(again.row, hook.row);
@@ -374,16 +387,26 @@ async fn every_change_of_a_webhook_counts_from_the_next_event_on() {
 async fn an_app_made_again_starts_with_fresh_numbers() {
     let house = house(Options::default()).await;
     house.hook("hook").await;
+    let ended = house.send().await.remove(0);
+    house.settle(&[&ended], Settlement::Delivered).await;
     house.send().await;
-    house.store.delete_app(&house.app.id, AT).await.expect("deleted");
-    for table in ["stream", "waiting", "ended", "attempt", "event WHERE app = 'app1'"] {
-        assert!(house.ask(&format!("SELECT 'left' FROM {table}")).is_empty(), "{table}");
-    }
-    house.store.create_app(house.app.clone(), Vec::new(), None).await.expect("made again");
-    for uid in ["alice", "bob"] {
-        house.store.create_user(&house.app.id, user(uid), None).await.expect("the user is made");
-    }
+    house.remake_app().await;
     house.hook("hook").await;
     assert_eq!(house.send().await[0].sequence, 1);
     assert_eq!(house.ask("SELECT last || '' FROM counter"), ["1"]);
+}
+
+#[tokio::test]
+async fn an_attempt_for_an_app_that_is_gone_ends_nothing_of_the_next() {
+    let house = house(Options::default()).await;
+    house.hook("hook").await;
+    let late = house.send().await.remove(0);
+    house.remake_app().await;
+    house.hook("hook").await;
+    let fresh = house.send().await.remove(0);
+    assert_eq!(late.sequence, fresh.sequence);
+    let batch = vec![settled(&late, Settlement::Delivered)];
+    house.store.settle(&house.start, batch).await.expect("settled");
+    assert_eq!(house.ask("SELECT lane FROM waiting"), [LANE], "what was never sent still waits");
+    assert!(house.ask("SELECT outcome FROM attempt").is_empty());
 }

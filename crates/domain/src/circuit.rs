@@ -85,10 +85,10 @@ impl Circuit {
         self.state != State::Closed
     }
 
-    /// Whether the endpoint was seen to work after this tick.
+    /// Whether the endpoint was seen to work since this tick.
     #[must_use]
     pub fn has_worked_since(&self, tick: i64) -> bool {
-        self.worked_at.is_some_and(|at| at > tick)
+        self.worked_at.is_some_and(|at| at >= tick)
     }
 
     /// As what another attempt may go out now, where one may.

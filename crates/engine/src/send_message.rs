@@ -25,9 +25,16 @@ pub struct Turn {
     pub done: oneshot::Sender<()>,
 }
 
+/// A message that was sent, and how long its commit waited for the disk, where it waited.
+#[derive(Debug)]
+pub struct Sent {
+    pub message: Message,
+    pub synced_us: Option<u64>,
+}
+
 impl Engine {
     /// Sends a message that waits for no other.
-    pub async fn send_message(self: &Arc<Self>, caller: &Caller, draft: Draft) -> Result<Message, Refusal> {
+    pub async fn send_message(self: &Arc<Self>, caller: &Caller, draft: Draft) -> Result<Sent, Refusal> {
         let (done, _) = oneshot::channel();
         self.send_message_in_turn(caller, draft, Turn { before: None, done }).await
     }
@@ -38,7 +45,7 @@ impl Engine {
         caller: &Caller,
         draft: Draft,
         turn: Turn,
-    ) -> Result<Message, Refusal> {
+    ) -> Result<Sent, Refusal> {
         let app = &caller.app.id;
         let conversation = draft.receiver.conversation_of(&caller.uid);
         let under_way = match &draft.muid {
@@ -48,7 +55,7 @@ impl Engine {
                 let now = self.clock.now();
                 let known = self.store.message_of_muid(app, &caller.uid, &conversation, muid, now).await;
                 if let Some(known) = known.map_err(refuse)? {
-                    return Ok(known);
+                    return Ok(Sent { message: known, synced_us: None });
                 }
                 Some(guard)
             }
@@ -75,7 +82,7 @@ impl Engine {
             self.tell_committed(caller, &committed, "message");
         }
         let _ = turn.done.send(());
-        Ok(committed.message)
+        Ok(Sent { message: committed.message, synced_us: Some(committed.synced_us) })
     }
 
     /// Tells the conversation's sockets of a stored message or action.

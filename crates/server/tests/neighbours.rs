@@ -22,7 +22,7 @@ impl Tenant {
         let app = server.app().await;
         let endpoint = Endpoint::start().await;
         server.webhook(&app, "audit", &endpoint, &["after_message"], Value::Null).await;
-        let is_bad = nth % BAD_EVERY == 0;
+        let is_bad = nth.is_multiple_of(BAD_EVERY);
         match (is_bad, nth / BAD_EVERY) {
             (false, _) => {}
             (true, 0) => endpoint.otherwise(Answer::Hang),

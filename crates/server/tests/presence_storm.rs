@@ -32,7 +32,9 @@ impl Crowd {
         let server = TestServer::start().await;
         let app = server.app().await;
         let endpoint = Endpoint::start().await;
-        server.webhook(&app, "audit", &endpoint, &[CONNECTION], Value::Null).await;
+        // Everything here is one busy thread, and what an attempt waits for is real time.
+        let patient = json!({"timeoutMs": 30_000});
+        server.webhook(&app, "audit", &endpoint, &[CONNECTION], patient).await;
         let tokens = stream::iter(0..users).map(|nth| token(&app, nth)).buffered(AT_ONCE).collect().await;
         Self { server, app, endpoint, tokens, ledger: Ledger::default() }
     }

@@ -364,3 +364,14 @@ async fn a_message_without_a_user_is_the_systems_and_is_not_asked_about() {
     assert_eq!(told.trigger(), "after_message");
     assert_eq!(told.json["data"]["sender"], "app_system");
 }
+
+#[tokio::test]
+async fn a_sent_message_tells_how_long_it_waited_for_the_disk() {
+    let server = TestServer::start().await;
+    let app = server.app().await;
+    let sent = app.send_as("ana", text_to("ben", "hello")).await;
+    sent.data();
+    let told = sent.headers["server-timing"].to_str().expect("text");
+    let wait_ms: f64 = told.strip_prefix("fsync;dur=").expect("one entry").parse().expect("milliseconds");
+    assert!(wait_ms > 0.0, "{told}");
+}

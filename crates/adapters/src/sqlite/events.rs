@@ -56,20 +56,17 @@ pub(crate) fn record_event(w: &mut Writing<'_>, app: &App, event: Event) -> Stor
     Ok(event_row)
 }
 
-/// Who is owed the event. A webhook for which it would be one too many is switched off before it.
+/// Who is owed the event. Webhooks for which it would be one too many are switched off before it.
 fn audience(w: &mut Writing<'_>, app: &AppId, event: &Event, bytes: i64) -> Stored<Arc<Audience>> {
-    loop {
-        let audience = w.ledger.audience(w.db, app, event.trigger).map_err(fault)?;
-        let mut full = None;
-        for listener in &audience.listeners {
-            if w.ledger.would_overflow(w.db, listener.stream, bytes)? {
-                full = Some(listener.row);
-                break;
-            }
+    let audience = w.ledger.audience(w.db, app, event.trigger).map_err(fault)?;
+    let mut is_changed = false;
+    for listener in &audience.listeners {
+        if w.ledger.would_overflow(w.db, listener.stream, bytes)? {
+            notices::switch_off(w, listener.row, SwitchOff::Backlog, event.created_at)?;
+            is_changed = true;
         }
-        let Some(row) = full else { return Ok(audience) };
-        notices::switch_off(w, row, SwitchOff::Backlog, event.created_at)?;
     }
+    if is_changed { w.ledger.audience(w.db, app, event.trigger).map_err(fault) } else { Ok(audience) }
 }
 
 fn insert(

@@ -37,7 +37,9 @@ macro_rules! columns {
 impl MessageStore for Sqlite {
     async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
         let app = app.id.clone();
-        self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await
+        let written =
+            self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await?;
+        Ok(Committed { synced_us: written.synced_us, ..written.value })
     }
 
     async fn message_of_muid(
@@ -134,7 +136,7 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) ->
     {
         let members = audience(w.db, &app.id, sender, &message.receiver)?;
         let cursor = w.ledger.last_number(w.db, &app.id)?;
-        return Ok(Committed { message, members, cursor, is_repeat: true });
+        return Ok(Committed { message, members, cursor, is_repeat: true, synced_us: 0 });
     }
     check_may_post(w, &app.id, sender, &accepted.draft.receiver)?;
     let event_id = accepted.event_id.clone();
@@ -178,7 +180,7 @@ fn store(w: &mut Writing<'_>, app: &App, message: Message, event: Option<Event>)
     insert(w.db, &app.id, &message, event_row).map_err(fault)?;
     let cursor = message.id.0;
     let members = audience(w.db, &app.id, &message.sender, &message.receiver)?;
-    Ok(Committed { message, members, cursor, is_repeat: false })
+    Ok(Committed { message, members, cursor, is_repeat: false, synced_us: 0 })
 }
 
 /// The right to post, as it is at the moment of the commit.

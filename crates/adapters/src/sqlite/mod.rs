@@ -49,7 +49,7 @@ use tokio::sync::Semaphore;
 use self::cache::Caches;
 use self::changes::Changes;
 use self::ledger::Ledger;
-use self::writer::{Database, Refuses, Writer};
+use self::writer::{Database, Refuses, Writer, Written};
 use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
@@ -57,8 +57,9 @@ const LOCK: &str = "chathook.lock";
 /// Reads that go on at once; the rest wait their turn.
 const READERS_MAX: usize = 8;
 const STATEMENTS_KEPT: usize = 256;
-/// Pages that the writer keeps: those that deliveries come to and go from stay among them.
-const WRITER_CACHE_KIB: i64 = 64 << 10;
+/// Pages that the writer keeps: those that deliveries come to and go from stay among them, and an idle server
+/// stays small.
+const WRITER_CACHE_KIB: i64 = 8 << 10;
 /// How long a connection waits for another that holds a lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one read may take (design 10).
@@ -173,11 +174,12 @@ impl Sqlite {
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::Anytime).await
+        self.writer.write(job, Refuses::Anytime).await.map(|written| written.value)
     }
 
     /// As [`Self::write`], for jobs that are many: this one refuses only before it writes, and costs less.
-    pub(crate) async fn write_checked<T, J>(&self, job: J) -> Stored<T>
+    /// Tells how long the commit took as well.
+    async fn write_checked<T, J>(&self, job: J) -> Stored<Written<T>>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
@@ -313,6 +315,7 @@ fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     // What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    db.pragma_update(None, "cache_spill", false)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(db)
 }

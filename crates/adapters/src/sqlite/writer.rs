@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
 use chathook_engine::ports::store::{Offers, StoreError, Stored};
@@ -98,7 +98,7 @@ impl Writer {
         Ok(Self { jobs: Some(jobs), threads: vec![writing, beside], health })
     }
 
-    pub(super) async fn write<T, J>(&self, job: J, refuses: Refuses) -> Stored<T>
+    pub(super) async fn write<T, J>(&self, job: J, refuses: Refuses) -> Stored<Written<T>>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
@@ -132,13 +132,26 @@ impl Writer {
     }
 }
 
+/// What a job answered, and how long its transaction's commit took: the wait for the disk.
+pub(super) struct Written<T> {
+    pub value: T,
+    pub synced_us: u64,
+}
+
+/// What became of a job's transaction.
+#[derive(Clone, Copy)]
+enum End<'a> {
+    Synced { took_us: u64 },
+    Failed(&'a StoreError),
+}
+
 /// A job whose type of answer is its own affair.
 trait Job: Send {
     /// True when what it wrote is to stay.
     fn run(&mut self, writing: &mut Writing<'_>) -> bool;
     fn refuses(&self) -> Refuses;
     /// Tells the caller, after the commit or instead of it.
-    fn end(self: Box<Self>, failure: Option<&StoreError>);
+    fn end(self: Box<Self>, end: End<'_>);
 }
 
 /// When a job may still refuse.
@@ -155,7 +168,7 @@ struct Asked<T, J> {
     job: Option<J>,
     refuses: Refuses,
     result: Option<Stored<T>>,
-    reply: oneshot::Sender<Stored<T>>,
+    reply: oneshot::Sender<Stored<Written<T>>>,
 }
 
 impl<T, J> Job for Asked<T, J>
@@ -176,13 +189,15 @@ where
         self.refuses
     }
 
-    fn end(self: Box<Self>, failure: Option<&StoreError>) {
-        let result = match (failure, self.result) {
+    fn end(self: Box<Self>, end: End<'_>) {
+        let result = match (end, self.result) {
             // The one whose fault it is hears of its fault, the others that they may try again.
-            (Some(_), Some(Err(StoreError::Fault(own)))) => Err(StoreError::Fault(own)),
-            (Some(failure), _) => Err(copied(failure)),
-            (None, Some(result)) => result,
-            (None, None) => Err(StoreError::Fault("a write was left out".to_owned())),
+            (End::Failed(_), Some(Err(StoreError::Fault(own)))) => Err(StoreError::Fault(own)),
+            (End::Failed(failure), _) => Err(copied(failure)),
+            (End::Synced { took_us }, Some(result)) => {
+                result.map(|value| Written { value, synced_us: took_us })
+            }
+            (End::Synced { .. }, None) => Err(StoreError::Fault("a write was left out".to_owned())),
         };
         // A caller that went away does not hear; what was written stays written.
         drop(self.reply.send(result));
@@ -208,7 +223,7 @@ impl Job for Probe {
         Refuses::BeforeWriting
     }
 
-    fn end(self: Box<Self>, _failure: Option<&StoreError>) {
+    fn end(self: Box<Self>, _end: End<'_>) {
         self.health.is_probing.store(false, Ordering::Release);
     }
 }
@@ -218,6 +233,7 @@ impl Job for Probe {
 struct News {
     owed: Vec<Owed>,
     changed: Vec<i64>,
+    synced_us: u64,
 }
 
 struct Work {
@@ -253,15 +269,16 @@ impl Work {
         match committed {
             Ok(news) => {
                 self.health.last_write_failed.store(false, Ordering::Release);
+                let took_us = news.synced_us;
                 self.tell(news);
-                batch.into_iter().for_each(|job| job.end(None));
+                batch.into_iter().for_each(|job| job.end(End::Synced { took_us }));
                 self.call_for_checkpoint();
             }
             Err(failure) => {
                 self.undo();
                 self.health.last_write_failed.store(true, Ordering::Release);
                 tracing::error!(error = ?failure, jobs = batch.len(), "a transaction was not committed");
-                batch.into_iter().for_each(|job| job.end(Some(&failure)));
+                batch.into_iter().for_each(|job| job.end(End::Failed(&failure)));
             }
         }
     }
@@ -279,6 +296,10 @@ impl Work {
     }
 
     /// All of the batch or nothing, refused jobs aside. Answers with what the jobs owe, in their order.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "measures real work of this thread, which no clock of a test moves"
+    )]
     fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> Stored<News> {
         self.run_sql("BEGIN IMMEDIATE").map_err(fault)?;
         let mut news = News::default();
@@ -286,10 +307,12 @@ impl Work {
             self.run_one(job.as_mut(), &mut news)?;
         }
         self.ledger.write(&self.db).map_err(fault)?;
+        let began = Instant::now();
         self.run_sql("COMMIT").map_err(|error| {
             abort_if_sync_failed(&error);
             fault(error)
         })?;
+        news.synced_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(news)
     }
 

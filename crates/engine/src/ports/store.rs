@@ -69,6 +69,8 @@ pub struct Committed {
     pub cursor: i64,
     /// The `muid` was used before: this is the message of then, and nobody is told again.
     pub is_repeat: bool,
+    /// How long the wait for the disk was; 0 where nobody measured it.
+    pub synced_us: u64,
 }
 
 /// What a mark changed.

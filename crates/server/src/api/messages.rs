@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{Guid, Key, Uid};
 use chathook_domain::message::{ChangeKind, Draft, Receiver};
 
 use super::Api;
 use super::auth::Actor;
+use super::error::ApiError;
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, message_id};
 use super::lists::{Answer, Cursor, MessageAnswer, shown};
 
@@ -16,12 +19,22 @@ pub async fn send_message(
     State(api): State<Arc<Api>>,
     actor: Actor,
     JsonBody(body): JsonBody,
-) -> MessageAnswer {
+) -> Result<Response, ApiError> {
     let draft = Draft::parse(&body)?;
     // The message is sent to its end even if the caller hangs up meanwhile.
     let sending = tokio::spawn(async move { api.engine.send_message(&actor.caller, draft).await });
-    let message = sending.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    Ok(shown(message))
+    let sent = sending.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let mut answer = shown(sent.message).into_response();
+    if let Some(timing) = sent.synced_us.and_then(server_timing) {
+        answer.headers_mut().insert("server-timing", timing);
+    }
+    Ok(answer)
+}
+
+/// How long the message waited for the disk (W3C Server Timing, milliseconds).
+#[allow(clippy::cast_precision_loss, reason = "a wait is far below 2^52 microseconds")]
+fn server_timing(synced_us: u64) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("fsync;dur={:.3}", synced_us as f64 / 1_000.0)).ok()
 }
 
 pub async fn list_messages(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {

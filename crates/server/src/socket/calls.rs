@@ -75,7 +75,7 @@ fn send_message(live: &Arc<Live>, params: &Value, turns: &mut Turns) -> Result<W
         let sending = live.engine.send_message_in_turn(&live.caller, draft, turn);
         let (sent, ()) = tokio::join!(sending, gatekeeper);
         drop(done);
-        Ok(sent?.to_json())
+        Ok(sent?.message.to_json())
     }))
 }
 
