@@ -149,22 +149,28 @@ impl Facts {
         tell!(sight.tick, "{}/{} arrives", sight.row, sight.sequence);
         let Sight { row, sequence, start, tick, .. } = *sight;
         (row, sequence, tick).hash(&mut self.digest);
-        let fact = self.deliveries.get(&(row, sequence)).expect("what is sent was committed");
-        assert_eq!(fact.event_id.as_str(), sight.event_id, "delivery {sequence} carries another's event");
-        if let Some((taken_at, by)) = fact.taken {
-            assert_ne!(
-                by, start,
-                "{sequence} was sent again by the start whose request was taken at {taken_at}"
-            );
-        }
-        if let Some(at) = fact.cancelled_at {
-            assert!(tick - at < SLACK_MS, "{sequence} was sent though it was cancelled at {at}");
-        }
-        assert!(sight.settled <= hook.settled(), "told {} as settled, {} is", sight.settled, hook.settled());
+        let fact = &self.deliveries[&(row, sequence)];
+        let is_its_own = fact.event_id.as_str() == sight.event_id;
+        let taken_at = fact.taken.filter(|(_, by)| *by == start).map(|(at, _)| at);
+        let cancelled_at = fact.cancelled_at.filter(|at| tick - at >= SLACK_MS);
+        self.must(is_its_own, || format!("{sequence} of {row} carries another's event"));
+        self.must(taken_at.is_none(), || {
+            format!(
+                "{sequence} of {row} was sent at {tick} by the start whose request was taken at {taken_at:?}"
+            )
+        });
+        self.must(cancelled_at.is_none(), || {
+            format!("{sequence} of {row} was sent at {tick} though it was cancelled at {cancelled_at:?}")
+        });
+        let settled = hook.settled();
+        self.must(sight.settled <= settled, || {
+            format!("{row} was told at {tick} that {} are settled, {settled} are", sight.settled)
+        });
         self.check_order(sight, hook);
         let fact = self.deliveries.get_mut(&(row, sequence)).expect("just seen");
         fact.first_seen.get_or_insert(tick);
-        assert!(fact.in_flight.insert(start), "{sequence} is in flight twice");
+        let is_alone = fact.in_flight.insert(start);
+        self.must(is_alone, || format!("{sequence} of {row} is in flight twice at {tick}"));
     }
 
     /// A connection was refused: the endpoint has seen nothing, and the attempt has failed.

@@ -18,7 +18,7 @@ use story::Story;
 use world::Plant;
 
 /// Seeds that every run of the tests tries.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 1_000;
 /// Tests that share the seeds, so that they run side by side.
 const SHARES: u64 = 2;
 
