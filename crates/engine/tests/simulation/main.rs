@@ -1,8 +1,8 @@
 //! The dispatch engine in a seeded world with virtual time: endpoints that fail, a store that is slow or refuses, nodes
 //! that die between any two steps and whose last writes arrive after the next has begun, clocks that jump.
 //!
-//! `SIMULATION_SEED=17 cargo test -p chathook-engine --test simulation` replays one seed; `SIMULATION_SEEDS=20000..40000`
-//! tries these instead of the usual ones.
+//! `SIMULATION_SEED=17 cargo test -p chathook-engine --test simulation nothing_is` replays one seed, told step by step
+//! with `SIMULATION_TOLD=1` and `--nocapture`; `SIMULATION_SEEDS=20000..40000` tries these instead of the usual ones.
 
 mod clock;
 mod endpoints;
