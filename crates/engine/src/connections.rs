@@ -212,6 +212,7 @@ impl Engine {
         if !change.changes_status() {
             return;
         }
+        self.tallies.presence(app, change.is_online(), self.clock.now());
         let uid = &change.connection.uid;
         let mut params =
             json!({"uid": uid.as_str(), "status": if change.is_online() { "online" } else { "offline" }});

@@ -19,6 +19,7 @@ use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{SharedStore, StoreError};
 use crate::ports::upkeep::Doomed;
+use crate::tallies::Tallies;
 
 pub struct Engine {
     pub store: SharedStore,
@@ -30,6 +31,7 @@ pub struct Engine {
     pub dispatch: Arc<Lines>,
     pub start: StartId,
     pub rules: EndpointRules,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) hooks: Hooks,
     pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
@@ -72,6 +74,7 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
+            tallies: Arc::default(),
             hooks: Hooks::default(),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
@@ -88,13 +91,14 @@ impl Engine {
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             lines: self.dispatch.clone(),
+            tallies: self.tallies.clone(),
             start: self.start.clone(),
         }
     }
 
     /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
     pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
-        write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
+        write_asked(&self.asked_log, &self.tallies, &self.store, &*self.clock, stop).await;
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.

@@ -79,6 +79,7 @@ impl Engine {
             self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
         if !committed.is_repeat {
             metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
+            self.tallies.message(app, self.clock.now());
             self.tell_committed(caller, &committed, "message");
         }
         let _ = turn.done.send(());

@@ -306,6 +306,8 @@ async fn nothing_of_another_app_can_be_reached() {
         ("GET", "/events"),
         ("POST", "/test"),
         ("GET", "/stats"),
+        ("GET", "/health"),
+        ("GET", "/circuit"),
     ];
     let body = json!({"since": 0, "trigger": "after_message"});
     for (method, path) in calls {

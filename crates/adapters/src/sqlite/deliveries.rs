@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use chathook_domain::delivery::Owed;
 use chathook_domain::ids::{EventId, LaneKey, LaneKind, StartId, Time};
 use chathook_domain::lane::{LANE_LENGTH_MAX, LanePart};
+use chathook_domain::turn::Turned;
 use chathook_engine::ports::store::{
     Asides, DeliveryStore, LineOf, NoticeKind, READ_BYTES_MAX, Settled, Stored, SwitchOff, Target,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::{Sqlite, fault, notices, settlements, webhooks};
+use super::{Sqlite, fault, notices, settlements, turns, webhooks};
 
 /// The columns of `waiting` that make an [`Owed`], in the order of [`owed_from`].
 macro_rules! owed_columns {
@@ -85,6 +86,10 @@ impl DeliveryStore for Sqlite {
     async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
         let start = start.clone();
         self.write(move |w| settlements::settle(w, &start, &settled)).await
+    }
+
+    async fn keep_turn(&self, webhook_row: i64, turned: Turned, at: Time) -> Stored<()> {
+        self.write(move |w| turns::keep(w.db, webhook_row, &turned, at).map_err(fault)).await
     }
 
     async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()> {

@@ -29,7 +29,10 @@ mod removals;
 mod replays;
 mod retention;
 mod settlements;
+mod standings;
+mod tallies;
 mod test_deliveries;
+mod turns;
 mod upkeep;
 mod users;
 mod webhooks;
@@ -73,6 +76,7 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     caches: Arc<Caches>,
     vault: Arc<Vault>,
+    options: Options,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -165,7 +169,7 @@ impl Sqlite {
         let writer = Writer::start(database, Arc::clone(&vault), Arc::clone(&caches), offers)
             .map_err(|error| OpenError::File(path.clone(), error))?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Self { writer, readers, caches, vault, _lock: lock })
+        Ok(Self { writer, readers, caches, vault, options, _lock: lock })
     }
 
     /// Runs a job in a transaction that it shares with whatever else waits. Answers when it is on disk.

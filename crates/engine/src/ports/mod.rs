@@ -5,5 +5,6 @@ pub mod clock;
 pub mod endpoints;
 pub mod stored;
 pub mod history;
+pub mod tallies;
 pub mod upkeep;
 pub mod store;

@@ -20,9 +20,12 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
-pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
+pub use self::deliveries::{
+    Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, TURNS_MAX, Target,
+};
 use crate::ports::history::{HistoryStore, ReplayStore};
 pub use crate::ports::stored::{StoreError, Stored};
+use crate::ports::tallies::TallyStore;
 use crate::ports::upkeep::UpkeepStore;
 
 mod deliveries;
@@ -364,6 +367,7 @@ pub trait Store:
     + HistoryStore
     + ReplayStore
     + UpkeepStore
+    + TallyStore
     + Send
     + Sync
     + 'static

@@ -34,6 +34,7 @@ mod replays;
 mod events;
 mod test_events;
 mod stats;
+mod series;
 mod timeline;
 mod notices;
 
@@ -194,9 +195,12 @@ fn history_routes() -> Routes {
         .route("/events", get(events::list_events))
         .route("/test", post(test_events::send_test))
         .route("/stats", get(stats::get_stats))
+        .route("/health", get(series::get_endpoint_health))
+        .route("/circuit", get(series::list_circuit_history))
         .route_layer(middleware::from_fn(webhooks::require_version));
     Router::new()
         .nest("/apps/{app_id}/webhooks/{webhook_id}", of_webhook)
         .route("/apps/{app_id}/messages/{id}/timeline", get(timeline::get_timeline))
         .route("/apps/{app_id}/notices", get(notices::list_notices))
+        .route("/apps/{app_id}/stats", get(series::get_app_stats))
 }
