@@ -22,7 +22,7 @@ const BATCH_MAX: usize = 100;
 /// Lines of a circuit's history that are shown with it.
 const TURNS_SHOWN: i64 = 50;
 const MINUTE_MS: i64 = 60_000;
-const DAY_MINUTES: i64 = 24 * 60;
+const DAY: Window = Window { minutes: 24 * 60, step: Step::TenMinutes };
 
 /// What happened in a span that ends now, step by step; steps in which nothing did are left out.
 #[derive(Debug, Clone)]
@@ -39,9 +39,22 @@ pub struct Series {
 #[derive(Debug, Clone)]
 pub struct AppHealth {
     pub series: Series,
-    pub standings: Vec<Standing>,
+    /// In the order in which they were created.
+    pub webhooks: Vec<WebhookHealth>,
     pub needs: Vec<Need>,
     pub online: u64,
+}
+
+/// How one webhook of an app fares.
+#[derive(Debug, Clone)]
+pub struct WebhookHealth {
+    pub webhook: Webhook,
+    /// `None` for one that was made a moment ago.
+    pub standing: Option<Standing>,
+    /// `None` for a moment after a start, until what waits has been looked at.
+    pub circuit: Option<CircuitNow>,
+    /// What was counted in the last day.
+    pub day: Tally,
 }
 
 /// How a circuit stands, by the wall clock.
@@ -78,13 +91,10 @@ impl CircuitState {
 /// How a webhook and its endpoint fare.
 #[derive(Debug, Clone)]
 pub struct EndpointHealth {
-    pub webhook: Webhook,
+    pub now: WebhookHealth,
     pub series: Series,
-    pub standing: Option<Standing>,
     pub needs: Vec<Need>,
-    /// `None` for a moment after a start, until what waits has been looked at.
-    pub circuit: Option<CircuitNow>,
-    /// Since when it is open is in the history; this is when the next message asks it.
+    /// Where the circuit of `before_message` is open, when the next message asks the endpoint.
     pub hook_probe_at: Option<Time>,
     /// The newest first.
     pub turns: Vec<KeptTurn>,
@@ -113,14 +123,19 @@ impl Engine {
     pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
         self.app(app).await?;
         let series = self.series(app, None, window).await?;
-        let webhooks = self.store.webhooks(app).await.map_err(refuse)?;
-        let standings = self.store.standings(app).await.map_err(refuse)?;
-        let mut all = Vec::with_capacity(webhooks.len());
-        for webhook in &webhooks {
-            all.push(self.facts_of(app, webhook, &standings).await?);
+        let mut standings = self.store.standings(app).await.map_err(refuse)?;
+        let (mut webhooks, mut all) = (Vec::new(), Vec::new());
+        for webhook in self.store.webhooks(app).await.map_err(refuse)? {
+            let at = standings.iter().position(|standing| standing.webhook == webhook.id);
+            let standing = at.map(|at| standings.swap_remove(at));
+            let day = self.series(app, Some(&webhook.id), DAY).await?.total;
+            let circuit = self.circuit_of(&webhook);
+            let health = WebhookHealth { webhook, standing, circuit, day };
+            all.push(self.facts_of(&health));
+            webhooks.push(health);
         }
         let online = self.store.online_count(app).await.map_err(refuse)?;
-        Ok(AppHealth { series, standings, needs: needs(&all, self.clock.now()), online })
+        Ok(AppHealth { series, webhooks, needs: needs(&all, self.clock.now()), online })
     }
 
     pub async fn endpoint_health(
@@ -132,18 +147,18 @@ impl Engine {
         self.app(app).await?;
         let webhook = self.webhook(app, id).await?;
         let series = self.series(app, Some(id), window).await?;
-        let mut standings = self.store.standings(app).await.map_err(refuse)?;
-        let facts = self.facts_of(app, &webhook, &standings).await?;
-        standings.retain(|standing| standing.webhook == *id);
+        let standings = self.store.standings(app).await.map_err(refuse)?;
+        let standing = standings.into_iter().find(|standing| standing.webhook == *id);
+        let day = self.series(app, Some(id), DAY).await?.total;
+        let circuit = self.circuit_of(&webhook);
+        let health = WebhookHealth { webhook, standing, circuit, day };
         let turns = self.circuit_history(app, id, i64::MAX, TURNS_SHOWN).await?;
         Ok(EndpointHealth {
             series,
-            standing: standings.pop(),
-            needs: needs(&[facts], self.clock.now()),
-            circuit: self.circuit_of(&webhook),
-            hook_probe_at: self.hook_probe_at(&webhook),
+            needs: needs(&[self.facts_of(&health)], self.clock.now()),
+            hook_probe_at: self.hook_probe_at(&health.webhook),
+            now: health,
             turns,
-            webhook,
         })
     }
 
@@ -179,29 +194,23 @@ impl Engine {
         Ok(Series { step, since, until, points, total })
     }
 
-    async fn facts_of(
-        &self,
-        app: &AppId,
-        webhook: &Webhook,
-        standings: &[Standing],
-    ) -> Result<Facts, Refusal> {
-        let day = Window { minutes: DAY_MINUTES, step: Step::TenMinutes };
-        let day = self.series(app, Some(&webhook.id), day).await?;
-        let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
-        Ok(Facts {
+    fn facts_of(&self, health: &WebhookHealth) -> Facts {
+        let WebhookHealth { webhook, standing, circuit, day } = health;
+        let standing = standing.as_ref();
+        Facts {
             webhook: webhook.id.clone(),
             is_enabled: webhook.config.enabled,
             switched_off: webhook.switched_off.clone(),
             failing_since: standing.and_then(|standing| standing.failing_since),
-            is_circuit_open: self.circuit_of(webhook).is_some_and(|now| now.state != CircuitState::Closed),
+            is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
             is_hook_circuit_open: self.hook_probe_at(webhook).is_some(),
             waiting: standing.map_or(0, |standing| standing.waiting),
             waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
             waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
             oldest_waiting_at: standing.and_then(|standing| standing.oldest_waiting_at),
             rotation_until: webhook.secrets.previous.as_ref().map(|previous| previous.until),
-            unsent_in_a_day: day.total.of(Count::Unsent),
-        })
+            unsent_in_a_day: day.of(Count::Unsent),
+        }
     }
 
     fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {

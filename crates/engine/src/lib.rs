@@ -28,5 +28,6 @@ pub mod receipts;
 pub mod connections;
 pub mod history;
 pub mod health;
+pub mod people;
 pub mod replay;
 pub mod test_event;

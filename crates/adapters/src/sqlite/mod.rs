@@ -23,6 +23,7 @@ mod migrations;
 mod notices;
 mod past;
 mod past_events;
+mod people;
 mod receipts;
 mod record;
 mod removals;

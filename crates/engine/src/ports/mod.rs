@@ -6,5 +6,6 @@ pub mod endpoints;
 pub mod stored;
 pub mod history;
 pub mod tallies;
+pub mod people;
 pub mod upkeep;
 pub mod store;

@@ -24,6 +24,7 @@ pub use self::deliveries::{
     Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, TURNS_MAX, Target,
 };
 use crate::ports::history::{HistoryStore, ReplayStore};
+use crate::ports::people::PeopleStore;
 pub use crate::ports::stored::{StoreError, Stored};
 use crate::ports::tallies::TallyStore;
 use crate::ports::upkeep::UpkeepStore;
@@ -368,6 +369,7 @@ pub trait Store:
     + ReplayStore
     + UpkeepStore
     + TallyStore
+    + PeopleStore
     + Send
     + Sync
     + 'static

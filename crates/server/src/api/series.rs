@@ -60,11 +60,12 @@ fn window(params: &Params) -> Result<Window, Refusal> {
 
 fn app_to_json(health: &AppHealth) -> Value {
     let mut value = series_to_json(&health.series);
-    let sum = |of: fn(&Standing) -> u64| health.standings.iter().map(of).sum::<u64>();
+    let standings = || health.webhooks.iter().filter_map(|webhook| webhook.standing.as_ref());
+    let sum = |of: fn(&Standing) -> u64| standings().map(of).sum::<u64>();
     value["now"] = json!({
         "online": health.online,
         "waiting": sum(|standing| standing.waiting),
-        "waitingIsMore": health.standings.iter().any(|standing| standing.waiting_is_cut),
+        "waitingIsMore": standings().any(|standing| standing.waiting_is_cut),
         "failing": sum(|standing| u64::from(standing.failing_since.is_some())),
     });
     value["needs"] = health.needs.iter().map(need_to_json).collect();
@@ -73,13 +74,13 @@ fn app_to_json(health: &AppHealth) -> Value {
 
 fn endpoint_to_json(health: &EndpointHealth) -> Value {
     let mut value = series_to_json(&health.series);
-    value["circuit"] = health.circuit.as_ref().map_or(Value::Null, circuit_to_json);
+    value["circuit"] = health.now.circuit.as_ref().map_or(Value::Null, circuit_to_json);
     value["beforeMessageCircuit"] = match health.hook_probe_at {
         None => json!({"state": "closed", "probeAt": null}),
         Some(at) => json!({"state": "open", "probeAt": at.seconds()}),
     };
     value["circuitHistory"] = health.turns.iter().map(turn_to_json).collect();
-    if let Some(standing) = &health.standing {
+    if let Some(standing) = &health.now.standing {
         value["waiting"] = json!({
             "count": standing.waiting, "isMore": standing.waiting_is_cut,
             "bytes": standing.waiting_bytes, "bytesMax": standing.waiting_bytes_max,

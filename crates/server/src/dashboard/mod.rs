@@ -26,6 +26,12 @@ mod csrf;
 mod log_in;
 mod apps;
 mod settings;
+mod plot;
+mod figures;
+mod overview;
+mod health;
+mod people;
+mod conversations;
 
 use page::PageError;
 use session::Sessions;
@@ -110,7 +116,14 @@ pub fn router(api: Arc<Api>, transport: Transport) -> Router {
 
 /// Every page that wants a session.
 fn pages() -> Routes {
-    Router::new().route("/logout", post(log_in::log_out)).merge(apps::routes()).merge(settings::routes())
+    Router::new()
+        .route("/logout", post(log_in::log_out))
+        .merge(apps::routes())
+        .merge(settings::routes())
+        .merge(overview::routes())
+        .merge(health::routes())
+        .merge(people::routes())
+        .merge(conversations::routes())
 }
 
 async fn nowhere() -> PageError {

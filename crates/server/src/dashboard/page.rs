@@ -37,16 +37,22 @@ pub struct Visit {
 /// A part of an app's navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
+    Overview,
+    People,
+    Conversations,
     Settings,
 }
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 1] = [Self::Settings];
+    pub const ALL: [Self; 4] = [Self::Overview, Self::People, Self::Conversations, Self::Settings];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Overview => "Overview",
+            Self::People => "People",
+            Self::Conversations => "Conversations",
             Self::Settings => "Settings",
         }
     }
@@ -54,6 +60,9 @@ impl Section {
     /// Below the app's path.
     const fn path(self) -> &'static str {
         match self {
+            Self::Overview => "overview",
+            Self::People => "people",
+            Self::Conversations => "conversations",
             Self::Settings => "settings",
         }
     }
