@@ -1,4 +1,5 @@
-//! The way of a message, from a draft to "sent" (design 4).
+//! The way of a message, from a draft to "sent" (design 4). Each step of it, here and where it goes on, is a
+//! trace line with the field `step`; the crash tests let a process die at each.
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl Engine {
         draft: Draft,
         turn: Turn,
     ) -> Result<Sent, Refusal> {
+        tracing::trace!(step = "drafted", "a message has come in");
         let app = &caller.app.id;
         let conversation = draft.receiver.conversation_of(&caller.uid);
         let under_way = match &draft.muid {
@@ -63,10 +65,12 @@ impl Engine {
         };
         let sender = self.active_user(app, &caller.uid).await?;
         let receiver_entity = self.receiver_entity(caller, &draft.receiver).await?;
+        tracing::trace!(step = "allowed", "the sender may send it");
         let mut accepted =
             Accepted { sender, draft, receiver_entity, at: self.clock.now(), event_id: self.event_id() };
         if is_asked_for(caller) {
             accepted = self.ask_before_message(caller, accepted).await?;
+            tracing::trace!(step = "judged", "the webhooks that are asked let it pass");
         }
         if let Some(before) = turn.before {
             // Who waits for a turn must not hold what the call before may need: a socket may send the
@@ -75,13 +79,16 @@ impl Engine {
             // An error means that the call before ended without a word, which ends the wait as well.
             let _ = before.await;
         }
+        tracing::trace!(step = "accepted", "the message is complete but for its number");
         let committed =
             self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
         if !committed.is_repeat {
             metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
             self.tell_committed(caller, &committed, "message");
+            tracing::trace!(step = "told", "the conversation's sockets are told");
         }
         let _ = turn.done.send(());
+        tracing::trace!(step = "answering", "the sender is to be answered");
         Ok(Sent { message: committed.message, synced_us: Some(committed.synced_us) })
     }
 

@@ -41,8 +41,12 @@ pub(crate) async fn write_settlements(means: Means, mut due: mpsc::Receiver<Sett
 async fn settle_all(means: &Means, batch: Vec<Settled>) {
     let mut rest = vec![batch];
     while let Some(part) = rest.pop() {
+        tracing::trace!(step = "settling", count = part.len(), "settlements are to be written");
         match means.store.settle(&means.start, part.clone()).await {
-            Ok(numbers) => written(means, &part, &numbers.into_iter().collect()),
+            Ok(numbers) => {
+                tracing::trace!(step = "settled", count = part.len(), "settlements are on disk");
+                written(means, &part, &numbers.into_iter().collect());
+            }
             Err(error) if is_passing(&error) => {
                 tracing::warn!(?error, count = part.len(), "settlements wait for the store");
                 rest.push(part);

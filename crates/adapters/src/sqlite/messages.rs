@@ -142,7 +142,9 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) ->
     let event_id = accepted.event_id.clone();
     let message = accepted.into_numbered(MessageId(w.ledger.next_number(w.db, &app.id)?));
     let event = after_message(event_id, &message, origin, app);
-    store(w, app, message, Some(event))
+    let committed = store(w, app, message, Some(event))?;
+    tracing::trace!(step = "written", "the message and what it owes stand in the transaction");
+    Ok(committed)
 }
 
 fn change_message(
