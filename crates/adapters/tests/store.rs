@@ -390,6 +390,7 @@ async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged()
         conversation: Key::trusted("alice_user_bob"),
         sender: Uid::trusted("alice"),
         verdict: "pass",
+        effect: None,
         silence: None,
         took_us: 1,
         at: AT,
