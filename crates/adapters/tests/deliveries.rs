@@ -17,7 +17,7 @@ use chathook_domain::webhook::{Webhook, WebhookDraft};
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
     AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, LineOf, MessageStore as _, Offers,
-    Settled, StoreError, Stored, SwitchedOff, UserStore as _, WebhookStore as _,
+    Settled, StoreError, Stored, SwitchedOff, Told, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -95,7 +95,7 @@ impl House {
             at: AT,
             event_id: event_id(),
         };
-        self.store.commit_message(&self.app, accepted, Origin::Rest).await
+        self.store.commit_message(&self.app, accepted, Origin::Rest, Told::nobody()).await
     }
 
     /// Alice writes to bob; what that owes.
@@ -111,7 +111,7 @@ impl House {
 
     async fn try_to_delete(&self, id: MessageId) -> Stored<Committed> {
         let change = Change { kind: ChangeKind::Delete, by: user("alice"), at: AT, event_id: event_id() };
-        self.store.change_message(&self.app, id, change, Origin::Rest).await
+        self.store.change_message(&self.app, id, change, Origin::Rest, Told::nobody()).await
     }
 
     async fn settle(&self, owed: &[&Owed], settlement: Settlement) -> i64 {

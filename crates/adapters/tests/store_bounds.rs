@@ -13,7 +13,7 @@ use chathook_domain::ids::{AppId, EventId, Guid, MessageId, Time, Uid};
 use chathook_domain::message::{Accepted, Draft, Message, Receiver};
 use chathook_domain::user::{Profile, User};
 use chathook_engine::ports::store::{
-    AppStore as _, GroupStore as _, MessageFilter, MessageStore as _, Offers, READ_BYTES_MAX, Samples,
+    AppStore as _, GroupStore as _, MessageFilter, MessageStore as _, Offers, READ_BYTES_MAX, Samples, Told,
 };
 use serde_json::json;
 
@@ -95,7 +95,7 @@ impl House {
             at: AT,
             event_id: EventId::trusted(&format!("evt_{}", uuid::Uuid::now_v7().simple())),
         };
-        let sent = self.store.commit_message(&self.app, accepted, Origin::Rest).await;
+        let sent = self.store.commit_message(&self.app, accepted, Origin::Rest, Told::nobody()).await;
         sent.expect("the message is stored").message
     }
 

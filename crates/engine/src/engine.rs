@@ -10,8 +10,10 @@ use chathook_domain::user::User;
 use tokio::sync::{Notify, watch};
 
 use crate::asked_log::{AskedLog, write_asked};
+use crate::caller::Caller;
 use crate::hooks::Hooks;
 use crate::lines::Lines;
+use crate::live::Live;
 use crate::means::Means;
 use crate::muids::MuidsUnderWay;
 use crate::ports::bus::Bus;
@@ -95,6 +97,16 @@ impl Engine {
     /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
     pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
         write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
+    }
+
+    /// The app's sockets, but for the one that called.
+    pub(crate) fn live(&self, caller: &Caller) -> Live {
+        Live { bus: self.bus.clone(), app: caller.app.id.clone(), except: caller.session.clone() }
+    }
+
+    /// All sockets of an app.
+    pub(crate) fn live_of(&self, app: &AppId) -> Live {
+        Live { bus: self.bus.clone(), app: app.clone(), except: None }
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.

@@ -13,6 +13,7 @@ pub mod dispatch;
 mod hooks;
 mod asked_log;
 mod muids;
+mod live;
 pub mod engine;
 pub mod upkeep;
 pub mod apps;

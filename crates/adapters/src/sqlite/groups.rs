@@ -9,7 +9,9 @@ use chathook_domain::ids::{AppId, Guid, MessageId, Time, Uid};
 use chathook_domain::message::{Category, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
-use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, StoreError, Stored};
+use chathook_engine::ports::store::{
+    Addition, Committed, GroupStore, Page, PageRequest, StoreError, Stored, Told,
+};
 use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
@@ -234,8 +236,6 @@ fn set_about(
     present(w, app, guid)
 }
 
-type Addition = (Uid, Scope, Result<Committed, Refusal>);
-
 fn add(
     w: &mut Writing<'_>,
     app: &App,
@@ -387,13 +387,10 @@ impl GroupStore for Sqlite {
         guid: &Guid,
         members: Vec<Member>,
         by: User,
-    ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>> {
+        told: Told<Vec<Addition>>,
+    ) -> Stored<Vec<Addition>> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| {
-            let app = apps::present(w, &app)?;
-            add(w, &app, &guid, members, &by)
-        })
-        .await
+        self.write_told(move |w| add(w, &*apps::present(w, &app)?, &guid, members, &by), told).await
     }
 
     async fn remove_member(
@@ -403,12 +400,9 @@ impl GroupStore for Sqlite {
         uid: &Uid,
         by: User,
         at: Time,
+        told: Told<Committed>,
     ) -> Stored<Committed> {
         let (app, guid, uid) = (app.clone(), guid.clone(), uid.clone());
-        self.write(move |w| {
-            let app = apps::present(w, &app)?;
-            remove(w, &app, &guid, &uid, &by, at)
-        })
-        .await
+        self.write_told(move |w| remove(w, &*apps::present(w, &app)?, &guid, &uid, &by, at), told).await
     }
 }
