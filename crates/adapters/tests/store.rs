@@ -377,7 +377,9 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
     let house = house().await;
     house.send(accepted("alice", "bob", "hello", None)).await.expect("stored");
     let owed = house.offered.all().remove(0);
-    house.store.switch_off(owed.webhook_row, SwitchOff::Gone, AT).await.expect("switched off");
+    let start = StartId::trusted("start1");
+    house.store.begin_start(&start, AT).await.expect("the start begins");
+    house.store.switch_off(&start, owed.webhook_row, SwitchOff::Gone, AT).await.expect("switched off");
     house.send(accepted("alice", "bob", "again", None)).await.expect("stored");
     assert_eq!(house.offered.all().len(), 1);
     let target = house.store.target(owed.webhook_row).await.expect("the store reads").expect("there");

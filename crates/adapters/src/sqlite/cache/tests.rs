@@ -258,6 +258,12 @@ async fn create_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId) -> Stored
     Ok("create_webhook")
 }
 
+/// Begins one, since only the newest may switch off.
+async fn newest_start(store: &Sqlite) -> Stored<StartId> {
+    let start = StartId::trusted(&format!("start_{}", uuid::Uuid::now_v7().simple()));
+    store.begin_start(&start, AT).await.map(|()| start)
+}
+
 async fn change_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId, how: usize) -> Stored<&'static str> {
     let all = Trigger::ALL.to_vec();
     match how {
@@ -270,7 +276,10 @@ async fn change_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId, how: usiz
         }
         _ => {
             let Some(found) = store.webhook(app, hook).await? else { return Ok("nothing") };
-            store.switch_off(found.row, SwitchOff::Gone, AT).await.map(|()| "switch_off")
+            store
+                .switch_off(&newest_start(store).await?, found.row, SwitchOff::Gone, AT)
+                .await
+                .map(|()| "switch_off")
         }
     }
 }
