@@ -62,8 +62,9 @@ pub struct Ports {
 }
 
 impl Engine {
+    /// At most `hook_calls_max` calls to `before_message` endpoints are in flight, one of each kept aside.
     #[must_use]
-    pub fn new(ports: Ports, rules: EndpointRules) -> Self {
+    pub fn new(ports: Ports, rules: EndpointRules, hook_calls_max: usize) -> Self {
         let start = StartId::trusted(&format!("start_{:032x}", ports.dice.bits()));
         Self {
             store: ports.store,
@@ -74,7 +75,7 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
-            hooks: Hooks::default(),
+            hooks: Hooks::bounded(hook_calls_max),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
             replay_nudge: Notify::new(),

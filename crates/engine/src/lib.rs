@@ -10,6 +10,7 @@ pub mod lines;
 pub mod means;
 mod settlements;
 pub mod dispatch;
+mod hook_places;
 mod hooks;
 mod asked_log;
 mod muids;

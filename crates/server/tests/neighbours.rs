@@ -1,7 +1,8 @@
-//! One endpoint that hangs, drips or refuses delays nobody else's deliveries.
+//! One endpoint that hangs, drips or refuses delays nobody else's deliveries, and holds up nobody else's messages.
 
 mod support;
 
+use chathook_server::limits::Limits;
 use futures_util::future::join_all;
 use support::*;
 
@@ -60,4 +61,40 @@ async fn what_is_owed_to_healthy_webhooks_arrives_while_others_hang_drip_and_ref
     join_all(bad.iter().map(Tenant::send_all)).await;
     join_all(healthy.iter().map(Tenant::send_all)).await;
     join_all(healthy.iter().map(Tenant::hears_all_in_order)).await;
+}
+
+#[tokio::test]
+async fn gates_of_one_app_that_hang_and_have_all_places_stop_no_message_of_another() {
+    let server = TestServer::within(Limits { hook_calls: 8, ..Limits::here() }).await;
+    let (bad, good) = (server.app().await, server.app().await);
+    let gates = join_all((0..3).map(|_| Endpoint::start())).await;
+    for (nth, gate) in gates.iter().enumerate() {
+        server.webhook(&bad, &format!("gate{nth}"), gate, &["before_message"], Value::Null).await;
+        // Each lets through what is to hang at a later one.
+        for later in nth + 1..3 {
+            (0..3).for_each(|_| gate.answer_text(&later.to_string(), Answer::status(200)));
+        }
+        gate.otherwise(Answer::Hang);
+    }
+    let gate = Endpoint::start().await;
+    server.webhook(&good, "gate", &gate, &["before_message"], Value::Null).await;
+    // The clock stands still, so that what hangs keeps its place.
+    let mut hanging = Vec::new();
+    for (at, sent, reached) in [(2, 3, 3), (1, 3, 3), (0, 4, 2)] {
+        for _ in 0..sent {
+            let app = bad.clone();
+            let text = at.to_string();
+            hanging.push(tokio::spawn(async move { app.send_as("ana", text_to("ben", &text)).await }));
+        }
+        for _ in 0..reached {
+            while gates[at].next().await.text() != at.to_string() {}
+        }
+    }
+    for nth in 0..5 {
+        good.send_as("ana", text_to("ben", &nth.to_string())).await.data();
+        assert_eq!(gate.next().await.text(), nth.to_string());
+    }
+    let in_vain: Vec<String> = gates[0].take_all().iter().map(|call| call.text().to_owned()).collect();
+    assert!(in_vain.is_empty(), "all eight places are taken: {in_vain:?}");
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }

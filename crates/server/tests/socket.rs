@@ -59,7 +59,7 @@ impl Server {
             dispatch: lines,
         };
         let rules = EndpointRules { allow_http: true, judge_literal: Arc::new(|_: &IpAddr| Ok(())) };
-        let engine = Arc::new(Engine::new(ports, rules));
+        let engine = Arc::new(Engine::new(ports, rules, 64));
         engine.begin().await.expect("a start");
         let draft = AppDraft { name: "t".into(), region: "eu".into(), with_sample_data: true };
         let (app, _) = engine.create_app(draft).await.expect("an app");
