@@ -318,12 +318,11 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
-/// With its history, which goes piece by piece where it is long.
+/// With its members and its history, which go piece by piece where they are many. Nobody is a member of
+/// a group that is not there.
 fn delete(w: &mut Writing<'_>, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
     let (db, names) = (w.db, [app.as_str(), guid.as_str()]);
     db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
-    // Members may post, so that none is left to do so.
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
     let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
     if deleted {
         let doomed = Doomed::Group(app.clone(), guid.clone());
