@@ -4,7 +4,9 @@
 /// before the caller is answered, also where the caller has gone meanwhile. It holds up the commits
 /// that follow, so it never waits.
 #[must_use]
-pub struct Told<T>(Option<Box<dyn FnOnce(&T) + Send>>);
+pub struct Told<T>(Option<Tell<T>>);
+
+type Tell<T> = Box<dyn FnOnce(&T) + Send>;
 
 impl<T> Told<T> {
     pub const fn nobody() -> Self {
