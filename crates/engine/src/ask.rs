@@ -9,11 +9,11 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::{ANSWER_BYTES_MAX, Fate, Judgement, Verdict, apply, judge, silent};
 use chathook_domain::webhook::{IDLE_CONNECTIONS_MAX, Webhook};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::asked_log::Line;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
+use crate::hook_places::Place;
 use crate::hooks::Hook;
 use crate::ports::endpoints::{Destination, Post};
 use crate::ports::store::Asked;
@@ -95,13 +95,13 @@ impl Engine {
         judge(&outcome, on_failure)
     }
 
-    async fn place_of(&self, hook: &Hook, deadline: i64) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = hook.places.clone().try_acquire_owned() {
+    async fn place_of(&self, hook: &Hook, deadline: i64) -> Option<Place> {
+        if let Some(place) = hook.places.try_take() {
             return Some(place);
         }
         tokio::select! {
             biased;
-            place = hook.places.clone().acquire_owned() => Some(place.expect("this semaphore is never closed")),
+            place = hook.places.take() => Some(place),
             () = self.clock.sleep_until(deadline) => None,
         }
     }

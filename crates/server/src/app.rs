@@ -52,6 +52,7 @@ pub struct Parts {
     pub management: ManagementCredentials,
     pub master_key: Option<String>,
     pub store: Options,
+    pub limits: Limits,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
 }
@@ -88,11 +89,12 @@ pub struct Running {
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     std::fs::create_dir_all(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
-    let limits = Limits::here();
+    let limits = parts.limits;
     tracing::info!(
         handles = limits.handles,
         connections_max = limits.connections,
         attempts_max = limits.attempts,
+        hook_calls_max = limits.hook_calls,
         idle_connections_max = limits.idle_connections,
         look_ups_max = THREADS_MAX,
         "the file-handle limit bounds what is open at once"
@@ -120,7 +122,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         bus: bus.clone(),
         dispatch: lines,
     };
-    let engine = Arc::new(Engine::new(ports, rules));
+    let engine = Arc::new(Engine::new(ports, rules, limits.hook_calls));
     engine
         .begin()
         .await

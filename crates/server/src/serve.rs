@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::{Config, LogFormat, TlsFiles};
+use crate::limits::Limits;
 
 /// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
@@ -46,6 +47,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             .webhook_backlog_max
             .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
+        limits: Limits::here(),
         clock: Arc::new(RealClock::new()),
         dice: Arc::new(RealDice),
     };

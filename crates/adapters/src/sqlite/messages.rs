@@ -12,6 +12,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_domain::user::User;
 use chathook_engine::ports::store::{
     Asked, Committed, Marked, MessageFilter, MessageStore, READ_BYTES_MAX, RecordedPart, StoreError, Stored,
+    Told,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -35,10 +36,16 @@ macro_rules! columns {
 
 #[async_trait]
 impl MessageStore for Sqlite {
-    async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
+    async fn commit_message(
+        &self,
+        app: &App,
+        accepted: Accepted,
+        origin: Origin,
+        told: Told<Committed>,
+    ) -> Stored<Committed> {
         let app = app.id.clone();
-        let written =
-            self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await?;
+        let job = move |w: &mut Writing<'_>| commit(w, &*apps::present(w, &app)?, accepted, origin);
+        let written = self.write_checked(job, told).await?;
         Ok(Committed { synced_us: written.synced_us, ..written.value })
     }
 
@@ -61,10 +68,12 @@ impl MessageStore for Sqlite {
         id: MessageId,
         change: Change,
         origin: Origin,
+        told: Told<Committed>,
     ) -> Stored<Committed> {
         let app = app.id.clone();
         // Sockets know the settings of their log-in; what counts is the settings of now.
-        self.write(move |w| change_message(w, &*apps::present(w, &app)?, id, &change, origin)).await
+        self.write_told(move |w| change_message(w, &*apps::present(w, &app)?, id, &change, origin), told)
+            .await
     }
 
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>> {
@@ -77,9 +86,9 @@ impl MessageStore for Sqlite {
         self.read(move |db, _| list(db, &app, &filter).map_err(fault)).await
     }
 
-    async fn mark(&self, app: &App, mark: Mark, origin: Origin) -> Stored<Marked> {
+    async fn mark(&self, app: &App, mark: Mark, origin: Origin, told: Told<Marked>) -> Stored<Marked> {
         let app = app.clone();
-        self.write(move |w| receipts::mark(w, &app, &mark, origin)).await
+        self.write_told(move |w| receipts::mark(w, &app, &mark, origin), told).await
     }
 
     async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart> {
