@@ -89,9 +89,7 @@ pub fn management_router(api: Arc<Api>) -> Router {
 
 /// `/healthz` and `/readyz`, to be merged.
 pub fn health_router(api: Arc<Api>) -> Router {
-    Router::from(health_routes())
-        .method_not_allowed_fallback(refuse_method)
-        .with_state(api)
+    Router::from(health_routes()).method_not_allowed_fallback(refuse_method).with_state(api)
 }
 
 /// A whole door's router, with answers for paths that lead nowhere and methods not taken.
@@ -173,9 +171,11 @@ fn group_routes() -> Routes {
 }
 
 fn message_routes() -> Routes {
-    Routes::default()
-        .routes(routes!(messages::list_messages, messages::send_message))
-        .routes(routes!(messages::get_message, messages::edit_message, messages::delete_message))
+    Routes::default().routes(routes!(messages::list_messages, messages::send_message)).routes(routes!(
+        messages::get_message,
+        messages::edit_message,
+        messages::delete_message
+    ))
 }
 
 fn webhook_routes() -> Routes {

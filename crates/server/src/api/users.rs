@@ -255,11 +255,8 @@ pub async fn reactivate_users(
     JsonBody(body): JsonBody,
 ) -> Answer {
     let app = &caller.app.id;
-    let mut told = Reactivated {
-        reactivated_uids: Vec::new(),
-        non_deactivated_uids: Vec::new(),
-        not_found: Vec::new(),
-    };
+    let mut told =
+        Reactivated { reactivated_uids: Vec::new(), non_deactivated_uids: Vec::new(), not_found: Vec::new() };
     for uid in uids(&body, "uidsToActivate")? {
         let name = uid.to_string();
         if uid.is_system() || is_found(api.engine.user(app, &uid).await)?.is_some() {

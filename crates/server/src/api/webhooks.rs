@@ -63,6 +63,7 @@ pub struct TriggersAdded(BTreeMap<&'static str, Done<'static>>);
 
 /// A kind of thing that a webhook listens to.
 #[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTrigger)]
 pub struct TriggerShown {
     #[schema(value_type = hooks::Trigger)]
     id: &'static str,

@@ -1,7 +1,7 @@
 //! `/openapi.json`: the description of the routes, completed by what whole families of them have in common.
 
 pub mod errors;
-mod schemas;
+pub mod schemas;
 
 use std::collections::BTreeMap;
 
@@ -65,7 +65,11 @@ pub fn document() -> Value {
         }
     }
     document["paths"] = paths;
-    schemas::settle(&mut document);
+    schemas::settle_operations(&mut document["paths"]);
+    if let Value::Object(all) = std::mem::take(&mut document["components"]["schemas"]) {
+        let answered = answers(&document["paths"]);
+        document["components"]["schemas"] = schemas::settled(all, &answered, &document["paths"]);
+    }
     document
 }
 
@@ -119,7 +123,7 @@ impl Family {
         }
         match self {
             Self::Chat | Self::Management => {
-                add(&[Code::Internal, Code::StoreUnavailable, Code::StartSuperseded]);
+                add(&[Code::Internal, Code::StoreUnavailable]);
             }
             Self::Metrics | Self::Health => {}
         }
@@ -203,10 +207,15 @@ fn refused(codes: &[&str]) -> Value {
     response
 }
 
+/// All that operations answer with.
+fn answers(paths: &Value) -> Value {
+    let items = paths.as_object().into_iter().flat_map(|paths| paths.values());
+    let operations = items.filter_map(Value::as_object).flat_map(|item| item.values());
+    operations.map(|operation| operation["responses"].clone()).collect()
+}
+
 fn security_schemes() -> Value {
-    let header = |name: &str, description: &str| {
-        json!({"type": "apiKey", "in": "header", "name": name, "description": description})
-    };
+    let header = |name: &str, description: &str| json!({"type": "apiKey", "in": "header", "name": name, "description": description});
     json!({
         "apikey": header("apikey", "A key of an app. On behalf of a user with the header `onBehalfOf`; without \
             it the system user acts. Only for servers."),

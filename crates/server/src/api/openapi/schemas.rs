@@ -9,24 +9,41 @@ use crate::api::shapes::NULL;
 
 const REFERENCE: &str = "#/components/schemas/";
 
-pub(super) fn settle(document: &mut Value) {
-    let taken = std::mem::take(&mut document["components"]["schemas"]);
-    let Value::Object(mut schemas) = taken else { return };
+/// The schemas that are `used`, settled. Those that are reached from what is `answered` are closed.
+#[must_use]
+pub fn settled(mut schemas: Map<String, Value>, answered: &Value, used: &Value) -> Value {
+    name_enveloped(&mut schemas);
     for name in schemas.keys().cloned().collect::<Vec<_>>() {
         let whole = composed(&schemas[&name], &schemas);
         schemas[&name] = whole;
     }
     schemas.values_mut().for_each(settle_nulls);
-    settle_operations(&mut document["paths"]);
-    let answered = reached(&responses(&document["paths"]), &schemas);
+    let answered = reached(answered, &schemas);
     for (_, schema) in schemas.iter_mut().filter(|(name, _)| answered.contains(*name)) {
         close(schema);
     }
-    let used = reached(&document["paths"], &schemas);
+    let used = reached(used, &schemas);
     schemas.retain(|name, _| used.contains(name));
     schemas.sort_keys();
-    document["components"]["schemas"] = Value::Object(schemas);
-    plural_examples(&mut document["components"]["schemas"]);
+    let mut schemas = Value::Object(schemas);
+    plural_examples(&mut schemas);
+    schemas
+}
+
+/// What stands written out in an envelope (`Data_User`, `Paged_User`) gets the name that its envelope tells.
+fn name_enveloped(schemas: &mut Map<String, Value>) {
+    for name in schemas.keys().cloned().collect::<Vec<_>>() {
+        let Some((_, inner)) = name.split_once('_') else { continue };
+        let places = ["/properties/data/items", "/properties/data"];
+        let Some(place) = places.iter().find(|place| schemas[&name].pointer(place).is_some()) else {
+            continue;
+        };
+        let reference = json!({"$ref": format!("{REFERENCE}{inner}")});
+        let written = schemas[&name].pointer_mut(place).map(|slot| std::mem::replace(slot, reference));
+        if !schemas.contains_key(inner) {
+            schemas.extend(written.map(|schema| (inner.to_owned(), schema)));
+        }
+    }
 }
 
 /// An object that is made of others, as one.
@@ -92,7 +109,7 @@ fn not_null(schema: &mut Value) {
 }
 
 /// The schemas that stand in operations: queries and optional bodies.
-fn settle_operations(paths: &mut Value) {
+pub(super) fn settle_operations(paths: &mut Value) {
     let items = paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     for operation in items.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut()) {
         for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
@@ -141,12 +158,6 @@ fn reached(value: &Value, schemas: &Map<String, Value>) -> BTreeSet<String> {
         }
     }
     found
-}
-
-fn responses(paths: &Value) -> Value {
-    let items = paths.as_object().into_iter().flat_map(|paths| paths.values());
-    let operations = items.filter_map(Value::as_object).flat_map(|item| item.values());
-    operations.map(|operation| operation["responses"].clone()).collect()
 }
 
 fn name_of(value: &Value) -> Option<&str> {
