@@ -7,6 +7,8 @@ use crate::api::openapi::errors::{ERRORS, ErrorText};
 
 /// Where the examples call: `chathook dev` as it is started without flags.
 const ADDRESS: &str = "http://127.0.0.1:8080";
+/// The key of its app, which everyone knows.
+const API_KEY: &str = "de0000000000000000000000000000000000de01";
 
 #[derive(Template)]
 #[template(path = "docs.html")]
@@ -92,7 +94,10 @@ struct ErrorShown {
 /// The page of these documents.
 #[must_use]
 pub fn render(openapi: &Value, asyncapi: &Value) -> String {
-    let schemas = &openapi["components"]["schemas"];
+    // What both documents describe, they describe alike.
+    let mut schemas = openapi["components"]["schemas"].as_object().cloned().unwrap_or_default();
+    schemas.extend(asyncapi["components"]["schemas"].as_object().cloned().unwrap_or_default());
+    schemas.sort_keys();
     let error = |error: &ErrorText| ErrorShown {
         code: error.code,
         meaning: prose(error.meaning),
@@ -103,7 +108,7 @@ pub fn render(openapi: &Value, asyncapi: &Value) -> String {
         about: prose(&text(&openapi["info"]["description"])),
         groups: groups(openapi),
         channels: channels(asyncapi),
-        schemas: fields_of(schemas).map(|(name, schema)| shape(name, schema)).collect(),
+        schemas: schemas.iter().map(|(name, schema)| shape(name, schema)).collect(),
         errors: ERRORS.iter().map(error).collect(),
     };
     page.render().expect("the page's template takes every document")
@@ -203,7 +208,7 @@ fn curl(document: &Value, path: &str, method: &str, operation: &Value, parameter
     let mut lines = vec![format!("curl -X {method} '{ADDRESS}{path}'")];
     match operation.pointer("/security/0").and_then(Value::as_object) {
         Some(way) if way.contains_key("apikey") => {
-            lines.push("-H \"apikey: $APIKEY\"".to_owned());
+            lines.push(format!("-H 'apikey: {API_KEY}'"));
             if operation["security"].as_array().is_some_and(|ways| ways.len() > 1) {
                 lines.push("-H 'onBehalfOf: ana'".to_owned());
             }
@@ -313,7 +318,7 @@ fn first_reference(schema: &Value) -> Option<String> {
     if let Some(name) = name_of(schema) {
         return Some(name.to_owned());
     }
-    [&schema["items"], &schema["additionalProperties"]].into_iter().find_map(first_reference)
+    ["items", "additionalProperties"].into_iter().find_map(|inner| first_reference(schema.get(inner)?))
 }
 
 fn name_of(schema: &Value) -> Option<&str> {

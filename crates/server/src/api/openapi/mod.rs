@@ -241,7 +241,7 @@ fn parameters() -> Value {
     };
     let all: [(&str, Value); 11] = [
         ("uid", path("uid", "ana", "A user's id.")),
-        ("guid", path("guid", "team", "A group's id.")),
+        ("guid", path("guid", "lounge", "A group's id.")),
         ("token", path("token", "ana_1760000000", "An auth token.")),
         ("messageId", path("messageId", "42", "A message's number.")),
         ("appId", path("appId", "dev", "An app's id.")),

@@ -43,7 +43,7 @@ pub enum UserStatus {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct Group {
-    #[schema(example = "team")]
+    #[schema(example = "lounge")]
     pub guid: String,
     pub name: String,
     #[schema(rename = "type")]
