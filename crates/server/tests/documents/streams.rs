@@ -97,6 +97,7 @@ async fn every_notification_is_as_the_document_says() {
     ana.is_told("presence").await;
     let sent = ben.call("sendMessage", text_to("ana", "lunch?")).await.expect("sent");
     ana.is_told("message").await;
+    let slip = ben.call("sendMessage", text_to("ana", "oh")).await.expect("sent");
     ben.call("editMessage", json!({"messageId": sent["id"], "data": {"text": "dinner?"}}))
         .await
         .expect("edited");
@@ -107,7 +108,7 @@ async fn every_notification_is_as_the_document_says() {
     ben.call("markRead", json!({"messageId": mine["id"]})).await.expect("marked");
     assert_eq!(ana.is_told("receipt").await["receiptType"], "delivered");
     assert_eq!(ana.is_told("receipt").await["receiptType"], "read");
-    ben.call("deleteMessage", json!({"messageId": sent["id"]})).await.expect("deleted");
+    ben.call("deleteMessage", json!({"messageId": slip["id"]})).await.expect("deleted");
     ana.is_told("messageDeleted").await;
     ben.call("leaveGroup", json!({"guid": "lounge"})).await.expect("left");
     ana.is_told("memberChanged").await;
