@@ -1,5 +1,6 @@
 //! The binary: reads the command line, and starts what it names.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use chathook_server::api::openapi;
@@ -38,6 +39,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
             backup::run(config).await
         }
-        Command::Openapi => Ok(println!("{:#}", openapi::document())),
+        Command::Openapi => Ok(writeln!(std::io::stdout(), "{:#}", openapi::document())?),
     }
 }

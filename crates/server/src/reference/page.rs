@@ -155,7 +155,7 @@ fn one(document: &Value, path: &str, method: &str, operation: &Value) -> Operati
         callers: callers(operation),
         parameters: parameters.iter().map(|parameter| parameter_shown(parameter)).collect(),
         body: body.map(|schema| referred(document, schema)),
-        answer: content.map(|content| referred(document, &content["schema"])),
+        answer: content.map(|content| opened(document, &content["schema"])),
         answered: prose(&text(&answer["description"])),
         refusals: refused
             .map(|(status, response)| Refusal { status: status.to_owned(), codes: codes(response) })
@@ -251,6 +251,28 @@ fn message_shown(document: &Value, message: &Value) -> Message {
 /// A schema where it stands: its fields, with a link to it where it has a name.
 fn referred(document: &Value, schema: &Value) -> Shape {
     Shape { kind: kind(schema), ..shape("", resolved(document, schema)) }
+}
+
+/// An answer: what stands in its envelope is shown with it.
+fn opened(document: &Value, schema: &Value) -> Shape {
+    let envelope = referred(document, schema);
+    let Value::Object(properties) = &resolved(document, schema)["properties"] else { return envelope };
+    let mut fields = Vec::new();
+    for outer in envelope.fields {
+        let said = &properties[&outer.name];
+        let (mark, inner) = match said.get("items") {
+            Some(items) => ("[]", resolved(document, items)),
+            None => ("", resolved(document, said)),
+        };
+        let prefix = format!("{}{mark}.", outer.name);
+        fields.push(outer);
+        fields.extend(
+            self::fields(inner)
+                .into_iter()
+                .map(|field| Field { name: format!("{prefix}{}", field.name), ..field }),
+        );
+    }
+    Shape { fields, ..envelope }
 }
 
 fn shape(name: &str, schema: &Value) -> Shape {

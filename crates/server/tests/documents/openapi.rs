@@ -8,7 +8,7 @@ use crate::requests::operations;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn the_server_serves_what_the_command_prints() {
+async fn the_server_serves_the_document() {
     let server = TestServer::start().await;
     let served = server.raw("GET", "/openapi.json", &[], Vec::new()).await;
     assert_eq!((served.status, &served.json), (200, &chathook_server::api::openapi::document()));
@@ -56,4 +56,13 @@ fn every_code_of_the_document_has_its_section_in_the_page_of_errors() {
             }
         }
     }
+}
+
+#[test]
+fn the_command_prints_the_document() {
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_chathook")).arg("openapi").output();
+    let printed = printed.expect("the binary runs");
+    assert!(printed.status.success());
+    let document: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    assert_eq!(document, chathook_server::api::openapi::document());
 }

@@ -1,5 +1,7 @@
 //! `/docs`: the page is whole, and lets nothing in from elsewhere.
 
+use std::collections::BTreeSet;
+
 use crate::requests::operations;
 use crate::support::TestServer;
 
@@ -21,6 +23,8 @@ async fn the_page_shows_every_operation_and_every_error_and_runs_nothing() {
     for (name, _) in document["components"]["schemas"].as_object().expect("schemas") {
         assert!(text.contains(&format!("<details id=\"schema-{name}\">")), "{name}");
     }
+    let ids: Vec<&str> = text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id stands twice");
     assert!(!text.contains("<script") && !text.contains("style=") && !text.contains("src="));
     let style = server.raw("GET", "/docs/page.css", &[], Vec::new()).await;
     assert_eq!(
