@@ -36,6 +36,7 @@ pub mod replays;
 pub mod events;
 pub mod test_events;
 pub mod stats;
+pub mod calls;
 pub mod timeline;
 pub mod notices;
 pub mod openapi;
@@ -199,5 +200,6 @@ fn history_of_webhook_routes() -> Routes {
         .routes(routes!(replays::cancel_replay))
         .routes(routes!(events::list_events))
         .routes(routes!(test_events::send_test))
+        .routes(routes!(calls::list_calls))
         .routes(routes!(stats::get_stats))
 }

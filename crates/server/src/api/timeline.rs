@@ -11,13 +11,17 @@ use chathook_engine::ports::history::{Attempt, Delivery, MessageHistory, OwedTo}
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use utoipa::openapi::Ref;
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::Api;
+use super::calls::EffectShown;
 use super::deliveries::{AttemptShown, DeliveryFrame};
 use super::extract::{Ids, app_id, message_id};
 use super::lists::{Answer, Data, data};
 use super::shapes::messages::{Category, ReceiverType};
-use super::shapes::refuses;
+use super::shapes::{NULL, refuses};
 
 /// Everything that happened to one message.
 #[derive(Serialize, ToSchema)]
@@ -60,6 +64,9 @@ pub struct EntryShown {
     /// Of `before_message`: why there was no usable answer.
     #[schema(extensions(("x-null" = json!(true))))]
     pub silence: Option<String>,
+    /// Of `before_message`: what the answer did to the message.
+    #[schema(schema_with = effect_or_null, required = false)]
+    pub effect: Option<EffectShown>,
     pub took_us: Option<i64>,
     /// Who did it.
     pub by: Option<String>,
@@ -77,6 +84,14 @@ pub struct EntryShown {
     pub status: Option<String>,
     pub at: i64,
     pub at_ms: i64,
+}
+
+/// A reference has no place for the mark that `null` stays.
+fn effect_or_null() -> Schema {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    let mark = ExtensionsBuilder::new().add(NULL, true).build();
+    let choice = OneOfBuilder::new().item(null).item(Ref::from_schema_name("Effect"));
+    choice.extensions(Some(mark)).build().into()
 }
 
 #[derive(ToSchema)]
@@ -138,7 +153,7 @@ fn timeline(history: &MessageHistory) -> Timeline {
     for call in &history.asked {
         let what = json!({
             "what": "before_message", "webhook": call.webhook.as_str(), "verdict": call.verdict,
-            "silence": call.silence, "tookUs": call.took_us,
+            "silence": call.silence, "effect": call.effect, "tookUs": call.took_us,
         });
         entries.push((call.at, what));
     }

@@ -66,3 +66,10 @@ fn the_command_prints_the_document() {
     let document: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     assert_eq!(document, chathook_server::api::openapi::document());
 }
+
+/// `routes!` makes a route and its description of one handler; a bare route would have none.
+#[test]
+fn no_route_of_the_api_goes_without_a_description() {
+    let routers = include_str!("../../src/api/mod.rs");
+    assert!(routers.contains("routes!(") && !routers.contains(".route("), "describe the handler");
+}

@@ -35,6 +35,7 @@ impl World {
         server.webhook(&app, "closed", &audit, &["after_message"], closed).await;
         let token = app.token("ana").await;
         let first = populate(&app).await;
+        ask(&app, &audit).await;
         let sent = app.send_as("ana", text_to("ben", "lunch?")).await;
         let message = sent.data()["id"].as_str().expect("an id").to_owned();
         let sent = app.send_as("ana", text_to_group("lounge", "who eats?")).await;
@@ -109,6 +110,19 @@ impl World {
             // mk_test:ms_test
             own(&[("authorization", "Basic bWtfdGVzdDptc190ZXN0")])
         }
+    }
+}
+
+/// One message for each thing that an answer to `before_message` may do.
+async fn ask(app: &App, audit: &Endpoint) {
+    let answers = [
+        ("note", json!({"score": 1}), 200),
+        ("soften", json!({"action": "replace", "data": {"text": "softer"}}), 200),
+        ("block", json!({"action": "do_not_propagate", "reason": "rude"}), 403),
+    ];
+    for (text, answer, status) in answers {
+        audit.answer_text(text, Answer::json(&answer));
+        assert_eq!(app.send_as("ana", text_to("ben", text)).await.status, status);
     }
 }
 
