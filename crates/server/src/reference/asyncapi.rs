@@ -33,6 +33,12 @@ const NOTIFICATIONS: [(&str, &str, &str); 7] = [
     ("typing", "TypingNotice", "Somebody is typing, or no longer."),
 ];
 
+/// An object without fields: what nothing is asked for, or nothing is to be said.
+const NOTHING: &str = "Nothing";
+
+/// What an endpoint may answer when it is asked before a message.
+const REPLY: &str = "before_message.reply";
+
 /// A call's params, its result, and what it does.
 struct Described {
     params: &'static str,
@@ -53,9 +59,13 @@ pub fn document() -> Value {
     for trigger in Trigger::ALL {
         messages.insert(webhook_id(trigger), webhook_message(trigger));
     }
+    messages.insert(REPLY.to_owned(), reply_message());
+    operations.insert("askWebhook".to_owned(), ask_operation());
     operations.insert("callWebhook".to_owned(), webhook_operation());
-    let calls = |(name, message): (&String, &Value)| (!name.ends_with(".call")).then(|| message.clone());
-    let told: Value = messages.iter().filter_map(calls).collect();
+    // What others send may hold more than is described here.
+    let is_told = |name: &str| !name.ends_with(".call") && name != REPLY;
+    let told: Value =
+        messages.iter().filter(|(name, _)| is_told(name)).map(|(_, message)| message.clone()).collect();
     let schemas = settled(schemas(), &told, &Value::Object(messages.clone()));
     json!({
         "asyncapi": "3.0.0",
@@ -97,13 +107,13 @@ const fn described(method: Method) -> Described {
         Method::MarkRead => ("OfMessage", "MarkedMessage", "Marks as read, up to that message."),
         Method::FetchMessages => ("FetchMessages", "FetchedMessages", "Fetches a part of a conversation."),
         Method::LeaveGroup => ("LeaveGroup", "Group", "Leaves a group; answered with the group."),
-        Method::Typing => ("Typing", "Nothing", "Tells the others of a conversation that one is typing."),
+        Method::Typing => ("Typing", NOTHING, "Tells the others of a conversation that one is typing."),
         Method::SubscribePresence => {
             ("SubscribePresence", "PresenceStates", "Follows the presence of users from now on.")
         }
-        Method::Ping => ("Nothing", "Nothing", "Does nothing, and is answered."),
+        Method::Ping => (NOTHING, NOTHING, "Does nothing, and is answered."),
         Method::Logout => {
-            ("Nothing", "Nothing", "Ends the token and all its sockets, this one after the answer.")
+            (NOTHING, NOTHING, "Ends the token and all its sockets, this one after the answer.")
         }
     };
     Described { params, result, about }
@@ -112,12 +122,15 @@ const fn described(method: Method) -> Described {
 fn add_call(method: Method, messages: &mut Map<String, Value>, operations: &mut Map<String, Value>) {
     let (name, Described { params, result, about }) = (method.name(), described(method));
     let (call, answer) = (format!("{name}.call"), format!("{name}.answer"));
-    let payload = object(&[
+    let mut payload = object(&[
         ("jsonrpc", json!({"const": "2.0"})),
         ("id", json!({"type": ["string", "number"], "description": "At most 200 bytes."})),
         ("method", json!({"const": name})),
         ("params", reference(params)),
     ]);
+    if params == NOTHING {
+        payload["required"] = json!(["jsonrpc", "id", "method"]);
+    }
     messages.insert(call.clone(), message(&call, name, about, payload));
     let payload = object(&[
         ("jsonrpc", json!({"const": "2.0"})),
@@ -236,9 +249,49 @@ fn headers(further: &[(&str, &str)]) -> Value {
     json!({"type": "object", "required": required, "properties": properties})
 }
 
+fn ask_operation() -> Value {
+    json!({
+        "action": "send", "summary": "Asks a webhook about a message in flight, within the app's budget.",
+        "channel": {"$ref": "#/channels/webhook"},
+        "messages": [channel_message("webhook", &webhook_id(Trigger::BeforeMessage))],
+        "reply": {"channel": {"$ref": "#/channels/webhook"}, "messages": [channel_message("webhook", REPLY)]},
+        "security": [{"$ref": "#/components/securitySchemes/basic"}],
+    })
+}
+
+/// The examples' names are those of verdicts.
+fn reply_message() -> Value {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let content = json!({
+        "type": "object", "description": "These take the place of the sender's, checked as a sender's are.",
+        "properties": {
+            "text": {"type": "string"}, "metadata": {"type": "object"}, "customData": {"type": "object"},
+            "attachments": {"type": "array", "items": {"type": "object"}},
+        },
+    });
+    let payload = json!({
+        "type": "object",
+        "properties": {
+            "action": text("`do_not_propagate` or `replace`. An object without it, or with another, is placed in the message, at `data.metadata[\"@injected\"].webhooks` under the webhook's id; `{}` changes nothing."),
+            "reason": text("Of `do_not_propagate`: what the sender is told."),
+            "data": content,
+            "inject": {"type": "object", "description": "Of `replace`: is placed in the message as well."},
+        },
+    });
+    let about = "The endpoint's answer, with any 2xx. Anything else, and no answer in time, is the webhook's `onFailure`.";
+    let mut reply = message(REPLY, "answer to before_message", about, payload);
+    reply["examples"] = json!([
+        {"name": "pass", "payload": {}},
+        {"name": "drop", "payload": {"action": "do_not_propagate", "reason": "Be kind."}},
+        {"name": "replace", "payload": {"action": "replace", "data": {"text": "***"}, "inject": {"score": 0.9}}},
+        {"name": "inject", "payload": {"score": 0.1}},
+    ]);
+    reply
+}
+
 fn webhook_operation() -> Value {
-    let messages: Vec<_> =
-        Trigger::ALL.into_iter().map(|trigger| channel_message("webhook", &webhook_id(trigger))).collect();
+    let told = Trigger::ALL.into_iter().filter(|trigger| *trigger != Trigger::BeforeMessage);
+    let messages: Vec<_> = told.map(|trigger| channel_message("webhook", &webhook_id(trigger))).collect();
     json!({
         "action": "send", "summary": "POSTs an event to the endpoint of a webhook that listens to its trigger.",
         "channel": {"$ref": "#/channels/webhook"}, "messages": messages,
@@ -251,7 +304,7 @@ fn webhook_id(trigger: Trigger) -> String {
 }
 
 fn is_of_webhook(message: &str) -> bool {
-    message.ends_with(".webhook")
+    message.ends_with(".webhook") || message == REPLY
 }
 
 fn message(id: &str, title: &str, about: &str, payload: Value) -> Value {
@@ -303,7 +356,7 @@ fn schemas() -> Map<String, Value> {
     collect::<shapes::ConnectionChange>(&mut all);
     let to_json = |schema| serde_json::to_value(schema).expect("a schema is JSON");
     let mut all: Map<String, Value> = all.into_iter().map(|(name, schema)| (name, to_json(schema))).collect();
-    all.insert("Nothing".to_owned(), json!({"type": "object", "properties": {}}));
+    all.insert(NOTHING.to_owned(), json!({"type": "object", "properties": {}}));
     let cursor =
         json!({"type": "string", "description": "Its place in the app's record; the next log-in's `after`."});
     for (name, of) in [("MessageNotice", "Message"), ("ReceiptNotice", "Receipt")] {

@@ -212,6 +212,23 @@ fn with_parameter(operation: &Operation<'_>, request: &Request, name: &str, valu
 }
 
 #[tokio::test]
+async fn a_users_own_token_opens_what_the_document_says_and_nothing_else() {
+    let document = chathook_server::api::openapi::document();
+    let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
+    let world = World::new(&server).await;
+    let (ana, ben) = (world.app.token("ana").await, world.app.token("ben").await);
+    for operation in operations(&document).iter().filter(|operation| operation.path.starts_with("/v3/")) {
+        let token = if World::actor(operation.id) == "ben" { &ben } else { &ana };
+        let headers = vec![("authToken".to_owned(), token.clone())];
+        let request = Request { headers, ..operation.request(&world, &schemas) };
+        let reply = request.send(&server).await;
+        let ways = operation.said["security"].as_array().expect("security");
+        let expected = if ways.iter().any(|way| way.get("authToken").is_some()) { 200 } else { 403 };
+        assert_eq!(reply.status, expected, "{}: {}", operation.id, reply.json);
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_is_dropped_or_added_is_seen() {
     let document = chathook_server::api::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));

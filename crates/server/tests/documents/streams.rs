@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use chathook_domain::app::{App as DomainApp, Settings};
 use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::outcome::{self, Outcome};
 use chathook_domain::sample::sample;
 use chathook_domain::trigger::Trigger;
+use chathook_domain::verdict::judge;
+use chathook_domain::webhook::OnFailure;
 use chathook_server::reference::asyncapi;
 use chathook_server::socket::methods::Method;
 
@@ -223,6 +226,22 @@ fn sample_of(trigger: Trigger) -> Value {
     let data = sample(trigger, Time::from_ms(NOW_MS)).data;
     let body = body_for(&envelope(trigger, &data, Origin::Rest, &app), &WebhookId::trusted("audit"));
     serde_json::from_str(&body).expect("a payload is JSON")
+}
+
+#[test]
+fn an_answer_to_before_message_means_what_the_document_says() {
+    let document = asyncapi::document();
+    let schemas = Schemas::of(&document);
+    let reply = &document["components"]["messages"]["before_message.reply"];
+    let examples = reply["examples"].as_array().expect("examples");
+    assert_eq!(examples.len(), 4);
+    for example in examples {
+        assert_eq!(schemas.complaints(&reply["payload"], &example["payload"]), Vec::<String>::new());
+        let body = example["payload"].to_string().into_bytes();
+        let answer = outcome::Answer { status: 200, retry_after_s: None, body, is_cut: false };
+        let judgement = judge(&Outcome::Answered(answer), OnFailure::Propagate);
+        assert_eq!(judgement.verdict.name(), example["name"], "{example}");
+    }
 }
 
 #[test]
