@@ -82,7 +82,7 @@ pub fn document() -> Value {
                 "x-closeCodes": close_codes().map(|(code, why)| (code.to_string(), json!(why))).collect::<Map<_, _>>(),
             },
             "webhook": {
-                "address": null, "title": "webhooks", "description": ABOUT_WEBHOOKS,
+                "address": null, "title": "endpoints", "description": ABOUT_WEBHOOKS,
                 "messages": references(messages.keys().filter(|name| is_of_webhook(name))),
             },
         },
