@@ -74,7 +74,9 @@ pub struct CallShown {
 #[utoipa::path(
     get, path = "/apps/{appId}/webhooks/{webhookId}/calls", tag = "history",
     params(ListQuery, CallsQuery),
-    responses((status = 200, description = "A part of the calls, the newest first", body = Listed<CallShown>)),
+    responses(
+        (status = 200, description = "A part of the calls, the newest first", body = Listed<CallShown>)
+    ),
 )]
 pub async fn list_calls(
     State(api): State<Arc<Api>>,

@@ -155,7 +155,10 @@ pub struct PhasesShown {
 #[utoipa::path(
     get, path = "/apps/{appId}/webhooks/{webhookId}/deliveries", tag = "history",
     params(ListQuery, DeliveriesQuery),
-    responses((status = 200, description = "A part of the deliveries, the newest first", body = Listed<DeliveryShown>)),
+    responses(
+        (status = 200, description = "A part of the deliveries, the newest first",
+         body = Listed<DeliveryShown>)
+    ),
     extensions(("x-refusals" = json!(refuses(&[Code::TriggerNotFound])))),
 )]
 pub async fn list_deliveries(
@@ -191,7 +194,9 @@ pub async fn get_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, St
 #[utoipa::path(
     post, path = "/apps/{appId}/webhooks/{webhookId}/deliveries/{deliveryId}/retry", tag = "history",
     responses((status = 200, description = "The delivery that waits now", body = Data<DeliveryWithAttempts>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::DeliveryNotFound, Code::DeliveryEnded, Code::WebhookOff, Code::EventsGone])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::DeliveryNotFound, Code::DeliveryEnded, Code::WebhookOff, Code::EventsGone,
+    ])))),
 )]
 pub async fn retry_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String, String)>) -> Answer {
     let (app, webhook, id) = parse_ids(&ids)?;

@@ -72,11 +72,14 @@ pub struct NextEvents {
 
 /// Lists the events of a webhook's sequence in order
 ///
-/// For filling a gap, or for who cannot be called. Where the next one is no longer kept the answer is 410 with the oldest number in `details.oldest`.
+/// For filling a gap, or for who cannot be called. Where the next one is no longer kept the answer is 410
+/// with the oldest number in `details.oldest`.
 #[utoipa::path(
     get, path = "/apps/{appId}/webhooks/{webhookId}/events", tag = "history",
     params(EventsQuery),
-    responses((status = 200, description = "A part of the events, in the order of their numbers", body = Events)),
+    responses(
+        (status = 200, description = "A part of the events, in the order of their numbers", body = Events)
+    ),
     extensions(("x-refusals" = json!(refuses(&[Code::EventsGone])))),
 )]
 pub async fn list_events(

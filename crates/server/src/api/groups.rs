@@ -179,7 +179,9 @@ pub async fn get_group(State(api): State<Arc<Api>>, actor: Actor, Ids(guid): Ids
     security(("apikey" = [])),
     request_body(content = GroupChange),
     responses((status = 200, description = "The group as changed", body = Data<Group>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance, Code::EmptyGroupPassword])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance, Code::EmptyGroupPassword,
+    ])))),
 )]
 pub async fn update_group(
     State(api): State<Arc<Api>>,
@@ -198,7 +200,9 @@ pub async fn update_group(
     delete, path = "/groups/{guid}", tag = "groups",
     security(("apikey" = [])),
     responses((status = 200, description = "Done", body = Data<Done<'static>>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance,
+    ])))),
 )]
 pub async fn delete_group(
     State(api): State<Arc<Api>>,
@@ -241,7 +245,9 @@ pub async fn list_members(
     security(("apikey" = [])),
     request_body(content = NewMembers),
     responses((status = 200, description = "What became of each", body = Data<AddedMembers>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::GroupNoClearance,
+    ])))),
 )]
 pub async fn add_members(
     State(api): State<Arc<Api>>,
@@ -279,7 +285,9 @@ pub async fn add_members(
     delete, path = "/groups/{guid}/members/{uid}", tag = "groups",
     security(("apikey" = [])),
     responses((status = 200, description = "Done", body = Data<Done<'static>>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::NotAMember, Code::GroupNotJoined, Code::GroupNoClearance])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::NotAMember, Code::GroupNotJoined, Code::GroupNoClearance,
+    ])))),
 )]
 pub async fn kick_member(
     State(api): State<Arc<Api>>,

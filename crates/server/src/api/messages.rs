@@ -34,12 +34,21 @@ pub struct Deletion {
 
 /// Sends a message
 ///
-/// It is stored with all that it causes before the answer comes. The header `Server-Timing` tells how long it waited for the disk.
+/// It is stored with all that it causes before the answer comes. The header `Server-Timing` tells how long
+/// it waited for the disk.
 #[utoipa::path(
     post, path = "/messages", tag = "messages",
     request_body(content = NewMessage),
-    responses((status = 200, description = "The message", body = Data<Message>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::EmptyReceiver, Code::InvalidReceiverType, Code::InvalidMessageCategory, Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText, Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata, Code::GuidNotFound, Code::GroupNotJoined, Code::BlockedByWebhook])))),
+    responses(
+        (status = 200, description = "The message", body = Data<Message>,
+         headers(("Server-Timing" = String, description = "How long it waited for the disk.")))
+    ),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::EmptyReceiver, Code::InvalidReceiverType, Code::InvalidMessageCategory,
+        Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText,
+        Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata,
+        Code::GuidNotFound, Code::GroupNotJoined, Code::BlockedByWebhook,
+    ])))),
 )]
 pub async fn send_message(
     State(api): State<Arc<Api>>,
@@ -132,7 +141,12 @@ pub async fn get_message(State(api): State<Arc<Api>>, actor: Actor, Ids(id): Ids
     put, path = "/messages/{messageId}", tag = "messages",
     request_body(content = MessageEdit),
     responses((status = 200, description = "The action message that tells of it", body = Data<Message>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender, Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText, Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata, Code::BlockedByWebhook])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender,
+        Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText,
+        Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata,
+        Code::BlockedByWebhook,
+    ])))),
 )]
 pub async fn edit_message(
     State(api): State<Arc<Api>>,
@@ -152,7 +166,9 @@ pub async fn edit_message(
     delete, path = "/messages/{messageId}", tag = "messages",
     request_body(content = Option<Deletion>),
     responses((status = 200, description = "The action message that tells of it", body = Data<Message>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender,
+    ])))),
 )]
 pub async fn delete_message(
     State(api): State<Arc<Api>>,

@@ -28,7 +28,9 @@ pub struct NoticeShown {
 #[utoipa::path(
     get, path = "/apps/{appId}/notices", tag = "history",
     params(ListQuery),
-    responses((status = 200, description = "A part of the notices, the newest first", body = Listed<NoticeShown>)),
+    responses(
+        (status = 200, description = "A part of the notices, the newest first", body = Listed<NoticeShown>)
+    ),
 )]
 pub async fn list_notices(State(api): State<Arc<Api>>, Ids(app): Ids<String>, params: Params) -> Answer {
     let limit = limit(&params)?;

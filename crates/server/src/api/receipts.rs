@@ -73,7 +73,9 @@ pub async fn mark_user_read(
     post, path = "/groups/{guid}/conversation/delivered", tag = "receipts",
     request_body(content = Option<UpTo>),
     responses((status = 200, description = "Done", body = Data<Marked>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound,
+    ])))),
 )]
 pub async fn mark_group_delivered(
     State(api): State<Arc<Api>>,
@@ -92,7 +94,9 @@ pub async fn mark_group_delivered(
     post, path = "/groups/{guid}/conversation/read", tag = "receipts",
     request_body(content = Option<UpTo>),
     responses((status = 200, description = "Done", body = Data<Marked>)),
-    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound])))),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound,
+    ])))),
 )]
 pub async fn mark_group_read(
     State(api): State<Arc<Api>>,

@@ -83,7 +83,8 @@ pub enum VerdictName {
 
 /// Sends a sample event
 ///
-/// Through the same guard and sender as real ones, also to a webhook that is disabled or does not listen to the trigger.
+/// Through the same guard and sender as real ones, also to a webhook that is disabled or does not listen to
+/// the trigger.
 #[utoipa::path(
     post, path = "/apps/{appId}/webhooks/{webhookId}/test", tag = "history",
     request_body(content = TestRequest),

@@ -305,7 +305,8 @@ pub async fn deactivate_users(
 
 /// Gives an auth token of a user
 ///
-/// The newest that there is, or a new one where there is none or `force` asks for it. A key of the scope `authOnly` may do this, too.
+/// The newest that there is, or a new one where there is none or `force` asks for it. A key of the scope
+/// `authOnly` may do this, too.
 #[utoipa::path(
     post, path = "/users/{uid}/auth_tokens", tag = "users",
     security(("apikey" = [])),

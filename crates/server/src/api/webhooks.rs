@@ -87,11 +87,14 @@ pub async fn require_version(request: Request, next: Next) -> Response {
 
 /// Makes a webhook
 ///
-/// The answer alone shows the signing secret. The webhook listens to nothing until triggers are added. A URL whose literal address is not public is refused.
+/// The answer alone shows the signing secret. The webhook listens to nothing until triggers are added. A
+/// URL whose literal address is not public is refused.
 #[utoipa::path(
     post, path = "/apps/{appId}/webhooks", tag = "webhooks",
     request_body(content = NewWebhook),
-    responses((status = 200, description = "The webhook with its signing secret", body = Data<CreatedWebhook>)),
+    responses(
+        (status = 200, description = "The webhook with its signing secret", body = Data<CreatedWebhook>)
+    ),
     extensions(("x-refusals" = json!(refuses(&[Code::WebhookLimit])))),
 )]
 pub async fn create_webhook(

@@ -11,6 +11,8 @@ use crate::api::shapes::people::Group;
 use crate::socket::methods::Method;
 use crate::socket::{close_codes, shapes};
 
+const ABOUT: &str = "The socket and the webhooks of chathook. Its REST API is described in `/openapi.json`.";
+
 const ABOUT_SOCKET: &str = "JSON-RPC 2.0 over WebSocket text frames at `/v3/socket` (or `/v3.0/socket`). The \
      first call, within 10 s, is `login`; then any number of calls, answered by their `id`, side by side. \
      Between the answers come notifications, which have no `id`. `docs/socket.md` tells the rest.";
@@ -38,6 +40,9 @@ const NOTHING: &str = "Nothing";
 
 /// What an endpoint may answer when it is asked before a message.
 const REPLY: &str = "before_message.reply";
+
+const ABOUT_ACTION: &str = "`do_not_propagate` or `replace`. An object without it, or with another, is placed in \
+     the message, at `data.metadata[\"@injected\"].webhooks` under the webhook's id; `{}` changes nothing.";
 
 /// A call's params, its result, and what it does.
 struct Described {
@@ -67,11 +72,12 @@ pub fn document() -> Value {
     let told: Value =
         messages.iter().filter(|(name, _)| is_told(name)).map(|(_, message)| message.clone()).collect();
     let schemas = settled(schemas(), &told, &Value::Object(messages.clone()));
+    let close_codes: Map<_, _> = close_codes().map(|(code, why)| (code.to_string(), json!(why))).collect();
     json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "chathook", "version": env!("CARGO_PKG_VERSION"),
-            "description": "The socket and the webhooks of chathook. Its REST API is described in `/openapi.json`.",
+            "description": ABOUT,
             "license": {"name": "MIT OR Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -79,7 +85,7 @@ pub fn document() -> Value {
             "socket": {
                 "address": "/v3/socket", "title": "socket", "description": ABOUT_SOCKET,
                 "messages": references(messages.keys().filter(|name| !is_of_webhook(name))),
-                "x-closeCodes": close_codes().map(|(code, why)| (code.to_string(), json!(why))).collect::<Map<_, _>>(),
+                "x-closeCodes": close_codes,
             },
             "webhook": {
                 "address": null, "title": "endpoints", "description": ABOUT_WEBHOOKS,
@@ -87,9 +93,10 @@ pub fn document() -> Value {
             },
         },
         "operations": operations,
-        "components": {"messages": messages, "schemas": schemas, "securitySchemes": {
-            "basic": {"type": "http", "scheme": "basic", "description": "The webhook's `username` and `password`, where `useBasicAuth` is set."},
-        }},
+        "components": {"messages": messages, "schemas": schemas, "securitySchemes": {"basic": {
+            "type": "http", "scheme": "basic",
+            "description": "The webhook's `username` and `password`, where `useBasicAuth` is set.",
+        }}},
     })
 }
 
@@ -173,20 +180,14 @@ fn add_notifications(messages: &mut Map<String, Value>, operations: &mut Map<Str
 }
 
 fn error_message() -> Value {
+    let id = "`null` where the frame had none that could be read.";
     let payload = object(&[
         ("jsonrpc", json!({"const": "2.0"})),
-        (
-            "id",
-            json!({"type": ["string", "number", "null"], "description": "`null` where the frame had none that could be read."}),
-        ),
+        ("id", json!({"type": ["string", "number", "null"], "description": id})),
         ("error", reference("RpcError")),
     ]);
-    message(
-        "error",
-        "error",
-        "The answer to a call that was not done, or to a frame that is no call.",
-        payload,
-    )
+    let about = "The answer to a call that was not done, or to a frame that is no call.";
+    message("error", "error", about, payload)
 }
 
 fn webhook_message(trigger: Trigger) -> Value {
@@ -272,18 +273,21 @@ fn reply_message() -> Value {
     let payload = json!({
         "type": "object",
         "properties": {
-            "action": text("`do_not_propagate` or `replace`. An object without it, or with another, is placed in the message, at `data.metadata[\"@injected\"].webhooks` under the webhook's id; `{}` changes nothing."),
+            "action": text(ABOUT_ACTION),
             "reason": text("Of `do_not_propagate`: what the sender is told."),
             "data": content,
             "inject": {"type": "object", "description": "Of `replace`: is placed in the message as well."},
         },
     });
-    let about = "The endpoint's answer, with any 2xx. Anything else, and no answer in time, is the webhook's `onFailure`.";
+    let about = "The endpoint's answer, with any 2xx. Anything else, and no answer in time, is the webhook's \
+         `onFailure`.";
     let mut reply = message(REPLY, "answer to before_message", about, payload);
     reply["examples"] = json!([
         {"name": "pass", "payload": {}},
         {"name": "drop", "payload": {"action": "do_not_propagate", "reason": "Be kind."}},
-        {"name": "replace", "payload": {"action": "replace", "data": {"text": "***"}, "inject": {"score": 0.9}}},
+        {"name": "replace", "payload": {
+            "action": "replace", "data": {"text": "***"}, "inject": {"score": 0.9},
+        }},
         {"name": "inject", "payload": {"score": 0.1}},
     ]);
     reply

@@ -272,7 +272,12 @@ fn opened(document: &Value, schema: &Value) -> Shape {
                 .map(|field| Field { name: format!("{prefix}{}", field.name), ..field }),
         );
     }
-    Shape { fields, ..envelope }
+    let words = match envelope.kind.words.split_once('_') {
+        Some(("Data", inner)) => inner.to_owned(),
+        Some((_, inner)) => format!("list of {inner}"),
+        None => envelope.kind.words.clone(),
+    };
+    Shape { fields, kind: Kind { words, ..envelope.kind }, ..envelope }
 }
 
 fn shape(name: &str, schema: &Value) -> Shape {

@@ -152,6 +152,18 @@ async fn every_refusal_is_in_the_document() {
         // So that wrong credentials do not keep this address out.
         server.advance(61);
     }
+    let all = operations(&document);
+    let operation = all.iter().find(|operation| operation.id == "list_apps").expect("it is described");
+    let guessed = vec![("key".to_owned(), "guessed".to_owned())];
+    let guess = Request { headers: guessed, ..operation.request(&world, &schemas) };
+    for _ in 0..10 {
+        assert_eq!(guess.send(&server).await.status, 401);
+    }
+    let reply = guess.send(&server).await;
+    assert_eq!(reply.status, 429);
+    assert!(operation.said["responses"]["429"]["headers"].get("Retry-After").is_some());
+    assert!(reply.headers.contains_key("retry-after"));
+    judge(operation, &schemas, "guessed at", &reply, &mut found);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -155,6 +155,9 @@ fn complete(path: &str, operation: &mut Value) {
     for (status, codes) in by_status(&refusals) {
         responses[status] = refused(&codes);
     }
+    if family == Family::Metrics {
+        responses["401"]["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}});
+    }
     operation.entry("security").or_insert_with(|| family.security());
     let named = path.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name);
     let headers: &[&str] = match family {
