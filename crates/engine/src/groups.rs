@@ -1,5 +1,6 @@
 //! Groups and their members.
 
+use chathook_domain::fields::Fields;
 use chathook_domain::group::{Group, GroupDraft, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Uid};
 use chathook_domain::refusal::{Code, Refusal};
@@ -68,8 +69,8 @@ impl Engine {
         let group = self.group(&caller.app.id, guid).await?;
         self.require_scope(caller, guid, Scope::Moderator).await?;
         let about = group.about.changed_by(body)?;
-        let owner = match body.get("owner").and_then(Value::as_str) {
-            Some(owner) if caller.uid.is_system() => Some(Uid::parse("owner", owner)?),
+        let owner = match Fields::of(body)?.text("owner", 100)? {
+            Some(owner) if caller.uid.is_system() => Some(Uid::parse("owner", &owner)?),
             _ => None,
         };
         if let Some(owner) = &owner {

@@ -28,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::{self, Api, ManagementCredentials};
 use crate::doors::Door;
 use crate::limits::Limits;
+use crate::reference;
 use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
@@ -144,7 +145,7 @@ impl Built {
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
-        let chat = chat.merge(api::health_router(self.api.clone()));
+        let chat = chat.merge(api::health_router(self.api.clone())).merge(reference::router());
         let management = api::management_router(self.api.clone());
         let (main, admin) = match self.parts.admin_listen {
             None => (chat.merge(management), None),

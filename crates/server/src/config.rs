@@ -21,6 +21,8 @@ pub enum Command {
     Serve(ServeFlags),
     /// A copy of the database, while the server runs or not
     Backup(BackupFlags),
+    /// The description of the HTTP API, OpenAPI 3.1, as the server serves it at /openapi.json
+    Openapi,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,9 @@
 //! The binary: reads the command line, and starts what it names.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use chathook_server::api::openapi;
 use chathook_server::config::{BackupConfig, Cli, Command, Config};
 use chathook_server::{backup, dev, serve};
 use clap::Parser as _;
@@ -37,5 +39,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
             backup::run(config).await
         }
+        Command::Openapi => Ok(writeln!(std::io::stdout(), "{:#}", openapi::document())?),
     }
 }

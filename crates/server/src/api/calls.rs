@@ -5,13 +5,79 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::verdict::Effect;
 use chathook_engine::ports::history::{AskedCall, CallFilter};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::extract::{Ids, Params, webhook_ids};
-use super::lists::{Answer, limit, row_cursor, with_cursor};
+use super::lists::{Answer, ListQuery, Listed, limit, row_cursor, with_cursor};
+use super::test_events::VerdictName;
 
+/// Which calls are asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CallsQuery {
+    /// Those with this verdict, or `silent` for those without a usable answer.
+    #[param(inline)]
+    pub verdict: Option<WantedVerdict>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum WantedVerdict {
+    Pass,
+    Inject,
+    Replace,
+    Drop,
+    Silent,
+}
+
+/// What an answer did: its reason to drop, the names of the fields that it replaced, the first names of
+/// what it injected. Never what people wrote.
+#[derive(ToSchema)]
+#[schema(as = Effect)]
+pub struct EffectShown {
+    pub reason: Option<String>,
+    pub replaced: Option<Vec<String>>,
+    pub injected: Option<Vec<String>>,
+}
+
+/// A call of `before_message`, and what its answer did.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Call)]
+pub struct CallShown {
+    id: String,
+    /// The event that the message caused if it went on; `null` of a call that an earlier version logged.
+    #[schema(required)]
+    event_id: Option<String>,
+    conversation_id: String,
+    sender: String,
+    #[schema(value_type = VerdictName)]
+    verdict: String,
+    /// Why there was no usable answer, where there was none.
+    #[schema(required)]
+    silence: Option<String>,
+    /// What the answer did to the message.
+    #[schema(required, value_type = Option<EffectShown>)]
+    effect: Option<Effect>,
+    took_us: u64,
+    at: i64,
+    at_ms: i64,
+}
+
+/// Lists the calls of `before_message`
+///
+/// Those of dropped messages too.
+#[utoipa::path(
+    get, path = "/apps/{appId}/webhooks/{webhookId}/calls", tag = "history",
+    params(ListQuery, CallsQuery),
+    responses(
+        (status = 200, description = "A part of the calls, the newest first", body = Listed<CallShown>)
+    ),
+)]
 pub async fn list_calls(
     State(api): State<Arc<Api>>,
     Ids((app, webhook)): Ids<(String, String)>,
@@ -20,7 +86,7 @@ pub async fn list_calls(
     let (app, webhook) = webhook_ids(&app, &webhook)?;
     let limit = limit(&params)?;
     let page = api.engine.calls(&app, &webhook, filter(&params, limit)?, row_cursor(&params)?).await?;
-    let items = page.calls.iter().map(to_json).collect();
+    let items = page.calls.iter().map(CallShown::of).collect();
     Ok(with_cursor(items, limit, page.next.map(|row| row.to_string())))
 }
 
@@ -39,11 +105,19 @@ pub fn filter(params: &Params, limit: i64) -> Result<CallFilter, Refusal> {
     Ok(CallFilter { verdict, is_silent, limit })
 }
 
-fn to_json(call: &AskedCall) -> Value {
-    json!({
-        "id": call.row.to_string(), "eventId": call.event.as_ref().map(|event| event.as_str()),
-        "conversationId": call.conversation.as_str(), "sender": call.sender.as_str(),
-        "verdict": call.verdict, "silence": call.silence, "effect": call.effect, "tookUs": call.took_us,
-        "at": call.at.seconds(), "atMs": call.at.ms,
-    })
+impl CallShown {
+    fn of(call: &AskedCall) -> Self {
+        Self {
+            id: call.row.to_string(),
+            event_id: call.event.as_ref().map(ToString::to_string),
+            conversation_id: call.conversation.to_string(),
+            sender: call.sender.to_string(),
+            verdict: call.verdict.clone(),
+            silence: call.silence.clone(),
+            effect: call.effect.clone(),
+            took_us: call.took_us,
+            at: call.at.seconds(),
+            at_ms: call.at.ms,
+        }
+    }
 }
