@@ -8,6 +8,7 @@ pub mod limits;
 pub mod doors;
 pub mod api;
 pub mod socket;
+pub mod dashboard;
 pub mod app;
 pub mod serve;
 pub mod dev;
