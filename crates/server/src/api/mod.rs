@@ -29,12 +29,12 @@ mod groups;
 mod messages;
 mod receipts;
 mod webhooks;
-mod deliveries;
-mod replays;
+pub mod deliveries;
+pub mod replays;
 mod events;
 mod test_events;
 mod stats;
-mod calls;
+pub mod calls;
 mod timeline;
 mod notices;
 

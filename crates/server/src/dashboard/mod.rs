@@ -25,6 +25,13 @@ pub mod page;
 mod csrf;
 mod log_in;
 mod apps;
+mod span;
+mod waterfall;
+mod deliveries;
+mod delivery;
+mod replays;
+mod calls;
+mod messages;
 mod settings;
 
 use page::PageError;
@@ -110,7 +117,15 @@ pub fn router(api: Arc<Api>, transport: Transport) -> Router {
 
 /// Every page that wants a session.
 fn pages() -> Routes {
-    Router::new().route("/logout", post(log_in::log_out)).merge(apps::routes()).merge(settings::routes())
+    Router::new()
+        .route("/logout", post(log_in::log_out))
+        .merge(apps::routes())
+        .merge(deliveries::routes())
+        .merge(delivery::routes())
+        .merge(replays::routes())
+        .merge(calls::routes())
+        .merge(messages::routes())
+        .merge(settings::routes())
 }
 
 async fn nowhere() -> PageError {

@@ -37,16 +37,22 @@ pub struct Visit {
 /// A part of an app's navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
+    Deliveries,
+    BeforeMessage,
+    Messages,
     Settings,
 }
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 1] = [Self::Settings];
+    pub const ALL: [Self; 4] = [Self::Deliveries, Self::BeforeMessage, Self::Messages, Self::Settings];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Deliveries => "Deliveries",
+            Self::BeforeMessage => "before_message",
+            Self::Messages => "Messages",
             Self::Settings => "Settings",
         }
     }
@@ -54,6 +60,9 @@ impl Section {
     /// Below the app's path.
     const fn path(self) -> &'static str {
         match self {
+            Self::Deliveries => "deliveries",
+            Self::BeforeMessage => "before-message",
+            Self::Messages => "messages",
             Self::Settings => "settings",
         }
     }
