@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{self, Api, ManagementCredentials};
+use crate::dashboard::{self, Transport};
 use crate::doors::Door;
 use crate::limits::Limits;
 use crate::reference;
@@ -146,7 +147,9 @@ impl Built {
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
         let chat = chat.merge(api::health_router(self.api.clone())).merge(reference::router());
-        let management = api::management_router(self.api.clone());
+        let transport = if self.parts.tls.is_some() { Transport::Tls } else { Transport::Plain };
+        let dashboard = dashboard::router(self.api.clone(), transport);
+        let management = api::management_router(self.api.clone()).merge(dashboard);
         let (main, admin) = match self.parts.admin_listen {
             None => (chat.merge(management), None),
             Some(at) => (chat, Some((at, management.merge(api::health_router(self.api.clone()))))),

@@ -9,6 +9,7 @@ pub mod doors;
 pub mod api;
 pub mod socket;
 pub mod reference;
+pub mod dashboard;
 pub mod app;
 pub mod serve;
 pub mod dev;

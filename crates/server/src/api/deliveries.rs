@@ -290,7 +290,7 @@ impl PhasesShown {
     }
 }
 
-fn filter(params: &Params, limit: i64) -> Result<DeliveryFilter, Refusal> {
+pub fn filter(params: &Params, limit: i64) -> Result<DeliveryFilter, Refusal> {
     let status = params.text("status").map(|text| {
         let complaint = "must be 'waiting', 'delivered', 'failed', 'cancelled' or 'expired'";
         Status::parse(text).ok_or_else(|| Refusal::field(Code::BadRequest, "status", complaint))
@@ -314,7 +314,7 @@ pub fn trigger(id: &str) -> Result<Trigger, Refusal> {
     Trigger::parse(id).ok_or_else(|| Refusal::field(Code::TriggerNotFound, "trigger", &complaint()))
 }
 
-fn parse_ids(
+pub fn parse_ids(
     (app, webhook, id): &(String, String, String),
 ) -> Result<(AppId, WebhookId, DeliveryId), Refusal> {
     let (app, webhook) = webhook_ids(app, webhook)?;

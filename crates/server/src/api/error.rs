@@ -31,6 +31,21 @@ impl ApiError {
         let refusal = Refusal::new(Code::TooManyRequests, message);
         Self { retry_after_seconds: Some(retry_after_seconds), ..Self::from(refusal) }
     }
+
+    #[must_use]
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    #[must_use]
+    pub const fn retry_after_seconds(&self) -> Option<i64> {
+        self.retry_after_seconds
+    }
 }
 
 impl From<Refusal> for ApiError {

@@ -36,7 +36,8 @@ impl<S: Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = read_body(request).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(body, &parts.headers).await?;
         if bytes.trim_ascii().is_empty() {
             return Err(bad("The body is empty; it must be a JSON object.").into());
         }
@@ -48,7 +49,8 @@ impl<S: Sync> FromRequest<S> for OptionalJsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes = read_body(request).await?;
+        let (parts, body) = request.into_parts();
+        let bytes = read_body(body, &parts.headers).await?;
         let value = if bytes.trim_ascii().is_empty() { json!({}) } else { parse_json(&bytes)? };
         Ok(Self(value))
     }
@@ -131,12 +133,13 @@ fn bad(sentence: impl Into<String>) -> Refusal {
     Refusal::new(Code::BadRequest, sentence)
 }
 
-async fn read_body(request: Request) -> Result<Vec<u8>, Refusal> {
-    let announced = header_text(request.headers(), header::CONTENT_LENGTH.as_str());
+/// A whole body, within the bounds of size and time.
+pub async fn read_body(body: Body, headers: &HeaderMap) -> Result<Vec<u8>, Refusal> {
+    let announced = header_text(headers, header::CONTENT_LENGTH.as_str());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|n| n > BODY_BYTES_MAX as u64) {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, gather(request.into_body())).await {
+    match tokio::time::timeout(BODY_TIMEOUT, gather(body)).await {
         Ok(gathered) => gathered,
         Err(_) => Err(bad(format!("The body did not arrive within {} s.", BODY_TIMEOUT.as_secs()))),
     }
@@ -197,7 +200,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(1)).await;
             Some((Ok::<_, std::convert::Infallible>(" "), ()))
         });
-        let refusal = read_body(Request::new(Body::from_stream(drips))).await.unwrap_err();
+        let refusal = read_body(Body::from_stream(drips), &HeaderMap::new()).await.unwrap_err();
         assert_eq!(refusal.code, Code::BadRequest);
         assert_eq!(refusal.message, "The body did not arrive within 30 s.");
     }

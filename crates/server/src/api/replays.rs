@@ -151,7 +151,7 @@ impl Replay {
     }
 }
 
-fn parse_ids((app, webhook, id): &(String, String, String)) -> Result<(AppId, WebhookId, i64), Refusal> {
+pub fn parse_ids((app, webhook, id): &(String, String, String)) -> Result<(AppId, WebhookId, i64), Refusal> {
     let (app, webhook) = webhook_ids(app, webhook)?;
     let row = MessageId::parse(id).ok_or_else(|| {
         Refusal::new(Code::ReplayNotFound, "There is no replay with this id; ids are whole numbers.")

@@ -49,7 +49,8 @@ pub struct DevState {
 pub fn router(state: DevState) -> Router {
     Router::new()
         .route("/", get(page))
-        .route("/dev/page.css", get(style))
+        .route("/dev/tokens.css", get(async || style(include_str!("../../assets/tokens.css"))))
+        .route("/dev/page.css", get(async || style(include_str!("assets/page.css"))))
         .route("/dev/page.js", get(async || script(include_str!("assets/page.js"))))
         .route("/dev/chat.js", get(async || script(include_str!("assets/chat.js"))))
         .route("/dev/dom.js", get(async || script(include_str!("assets/dom.js"))))
@@ -134,8 +135,8 @@ async fn page() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], include_str!("assets/page.html"))
 }
 
-async fn style() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("assets/page.css"))
+fn style(source: &'static str) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], source)
 }
 
 fn script(source: &'static str) -> impl IntoResponse {

@@ -1,0 +1,315 @@
+//! What every page is given (who visits, the navigation, the message left by the last deed), and how it answers.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use chathook_domain::app::App;
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_engine::engine::Engine;
+
+use super::session::Session;
+use super::{Dashboard, ROOT};
+use crate::api::ApiError;
+use crate::api::error::status_of;
+use crate::api::extract::app_id;
+
+/// The query of a page; a broken one shows the error page.
+pub use crate::api::extract::Params as PageParams;
+
+/// What a handler answers with.
+pub type Answer = Result<Response, PageError>;
+
+/// Who is there, and which page they asked for. Every handler of a page takes it first.
+#[derive(Clone)]
+pub struct Visit {
+    pub dashboard: Arc<Dashboard>,
+    pub session: Session,
+    /// Path and query as they were asked for.
+    pub url: String,
+    /// Whether htmx asks, for a part of the page.
+    pub is_fragment: bool,
+}
+
+/// A part of an app's navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    Deliveries,
+    BeforeMessage,
+    Messages,
+    Settings,
+}
+
+impl Section {
+    /// In the order of the navigation.
+    pub const ALL: [Self; 4] = [Self::Deliveries, Self::BeforeMessage, Self::Messages, Self::Settings];
+
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Deliveries => "Deliveries",
+            Self::BeforeMessage => "before_message",
+            Self::Messages => "Messages",
+            Self::Settings => "Settings",
+        }
+    }
+
+    /// Below the app's path.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Deliveries => "deliveries",
+            Self::BeforeMessage => "before-message",
+            Self::Messages => "messages",
+            Self::Settings => "settings",
+        }
+    }
+}
+
+/// What `layout.html` shows around every page.
+pub struct Page {
+    pub title: String,
+    pub section: Option<Section>,
+    /// The app that the page is about.
+    pub app: Option<AppLink>,
+    /// All apps, for the switcher.
+    pub apps: Vec<AppLink>,
+    pub crumbs: Vec<Crumb>,
+    pub flash: Option<Flash>,
+    pub csrf: Arc<str>,
+    pub url: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppLink {
+    pub id: String,
+    pub name: String,
+}
+
+/// A page above this one.
+pub struct Crumb {
+    pub label: String,
+    pub url: String,
+}
+
+/// What came of the last deed, shown once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flash {
+    pub tone: Tone,
+    pub text: String,
+    /// Something that no page shows again, under its name.
+    pub secret: Option<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    Good,
+    Bad,
+}
+
+impl Flash {
+    #[must_use]
+    pub fn good(text: impl Into<String>) -> Self {
+        Self { tone: Tone::Good, text: text.into(), secret: None }
+    }
+
+    #[must_use]
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self { tone: Tone::Bad, text: text.into(), secret: None }
+    }
+
+    /// The same with a secret that is shown this once.
+    #[must_use]
+    pub fn with_secret(self, name: &str, value: String) -> Self {
+        Self { secret: Some((name.to_owned(), value)), ..self }
+    }
+
+    #[must_use]
+    pub const fn is_bad(&self) -> bool {
+        matches!(self.tone, Tone::Bad)
+    }
+}
+
+impl Visit {
+    #[must_use]
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.dashboard.api.engine
+    }
+
+    /// The app that a path names.
+    pub async fn app(&self, id: &str) -> Result<Arc<App>, PageError> {
+        Ok(self.engine().app(&app_id(id)?).await?)
+    }
+
+    /// A page that belongs to no app.
+    pub async fn page(&self, title: &str) -> Result<Page, PageError> {
+        let apps = self.engine().apps().await?;
+        let apps = apps.iter().map(AppLink::to).collect();
+        let flash = if self.is_fragment { None } else { self.dashboard.sessions.take_flash(&self.session) };
+        Ok(Page {
+            title: title.to_owned(),
+            section: None,
+            app: None,
+            apps,
+            crumbs: Vec::new(),
+            flash,
+            csrf: self.session.csrf.clone(),
+            url: self.url.clone(),
+        })
+    }
+
+    /// A page of an app; titles other than the section's own stand under it in the breadcrumbs.
+    pub async fn page_of(&self, app: &App, section: Section, title: &str) -> Result<Page, PageError> {
+        let mut page = self.page(title).await?;
+        page.section = Some(section);
+        page.app = Some(AppLink::to(app));
+        if title != section.label() {
+            let url = page.section_url(&section);
+            page = page.under(section.label(), &url);
+        }
+        Ok(page)
+    }
+
+    /// Goes on to another page, which shows this message once.
+    pub fn leave(&self, to: &str, flash: Flash) -> Answer {
+        self.dashboard.sessions.tell(&self.session, flash);
+        Ok(Redirect::to(to).into_response())
+    }
+
+    /// A deed that went well: on to another page, which says so.
+    pub fn done(&self, to: &str, text: &str) -> Answer {
+        self.leave(to, Flash::good(text))
+    }
+}
+
+impl AppLink {
+    fn to(app: &App) -> Self {
+        Self { id: app.id.to_string(), name: app.name.clone() }
+    }
+
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{ROOT}/apps/{}", self.id)
+    }
+}
+
+impl Page {
+    /// The same page with one more above it.
+    #[must_use]
+    pub fn under(mut self, label: &str, url: &str) -> Self {
+        self.crumbs.push(Crumb { label: label.to_owned(), url: url.to_owned() });
+        self
+    }
+
+    #[must_use]
+    pub fn sections(&self) -> &'static [Section] {
+        &Section::ALL
+    }
+
+    #[must_use]
+    pub fn section_url(&self, section: &Section) -> String {
+        let app = self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url);
+        format!("{app}/{}", section.path())
+    }
+
+    #[must_use]
+    pub fn is_about(&self, app: &AppLink) -> bool {
+        self.app.as_ref() == Some(app)
+    }
+
+    #[must_use]
+    pub fn is_here(&self, section: &Section) -> bool {
+        self.section == Some(*section)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Visit {
+    type Rejection = PageError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, PageError> {
+        let visit = parts.extensions.get::<Self>().cloned();
+        visit.ok_or_else(|| Refusal::new(Code::Internal, "Something went wrong on our side.").into())
+    }
+}
+
+pub fn render(template: &impl Template) -> Answer {
+    render_with(StatusCode::OK, template)
+}
+
+pub fn render_with(status: StatusCode, template: &impl Template) -> Answer {
+    let html = template.render().map_err(|error| {
+        tracing::error!(%error, "a template could not be rendered");
+        Refusal::new(Code::Internal, "Something went wrong on our side.")
+    })?;
+    Ok((status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response())
+}
+
+/// Why there is no such page; the error page says it, with the API's status.
+#[derive(Debug)]
+pub struct PageError(Failed);
+
+/// What a response carries that is to become the error page.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    refusal: Refusal,
+    status: StatusCode,
+}
+
+impl PageError {
+    #[must_use]
+    pub const fn with_status(refusal: Refusal, status: StatusCode) -> Self {
+        Self(Failed { refusal, status })
+    }
+}
+
+impl From<Refusal> for PageError {
+    fn from(refusal: Refusal) -> Self {
+        Self::with_status(refusal.clone(), status_of(refusal.code))
+    }
+}
+
+impl From<ApiError> for PageError {
+    fn from(error: ApiError) -> Self {
+        Self::with_status(error.refusal().clone(), error.status())
+    }
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/error.html")]
+struct ErrorPage<'a> {
+    page: Page,
+    status: u16,
+    refusal: &'a Refusal,
+}
+
+impl IntoResponse for PageError {
+    /// By itself a sentence, for who is not logged in; [`show_failure`] makes a page of it.
+    fn into_response(self) -> Response {
+        let Self(failed) = self;
+        let mut response = (failed.status, failed.refusal.message.clone()).into_response();
+        response.extensions_mut().insert(failed);
+        response
+    }
+}
+
+/// The error page, inside the navigation as far as that can be had.
+pub async fn show_failure(visit: &Visit, failed: &Failed) -> Response {
+    let Failed { refusal, status } = failed;
+    let page = match visit.page("Something is not right").await {
+        Ok(page) => page,
+        Err(_) => Page {
+            title: "Something is not right".to_owned(),
+            section: None,
+            app: None,
+            apps: Vec::new(),
+            crumbs: Vec::new(),
+            flash: None,
+            csrf: visit.session.csrf.clone(),
+            url: visit.url.clone(),
+        },
+    };
+    let shown = render_with(*status, &ErrorPage { page, status: status.as_u16(), refusal });
+    shown.unwrap_or_else(IntoResponse::into_response)
+}

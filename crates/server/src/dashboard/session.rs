@@ -1,0 +1,223 @@
+//! Who is logged in: random tokens, kept as hashes in memory alone, so that a restart logs everybody out
+//! and a look into memory or a backup gives nobody a way in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use chathook_engine::ports::clock::Dice;
+use sha2::{Digest as _, Sha256};
+
+use super::page::{Failed, Flash, Visit, show_failure};
+use super::{Dashboard, ROOT, Transport};
+
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+/// A session that nobody uses ends after this.
+const IDLE_MS: i64 = 12 * HOUR_MS;
+/// Every session ends after this: a week.
+const AGE_MS_MAX: i64 = 7 * 24 * HOUR_MS;
+/// Sessions at once; one more ends the one that was used least lately.
+const SESSIONS_MAX: usize = 200;
+const COOKIE: &str = "chathook_session";
+
+type Hash = [u8; 32];
+
+/// Everybody who is logged in.
+#[derive(Default)]
+pub struct Sessions {
+    by_hash: Mutex<HashMap<Hash, Kept>>,
+}
+
+struct Kept {
+    csrf: Arc<str>,
+    began: i64,
+    used: i64,
+    flash: Option<Flash>,
+}
+
+/// A session that a request belongs to.
+#[derive(Debug, Clone)]
+pub struct Session {
+    hash: Hash,
+    /// What each form of this session carries.
+    pub csrf: Arc<str>,
+}
+
+/// Whether a request says that a person is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    Person,
+    /// A page that keeps itself up to date.
+    Poll,
+}
+
+impl Sessions {
+    /// Begins a session and gives its token, which nothing here keeps.
+    pub fn begin(&self, dice: &dyn Dice, tick: i64) -> String {
+        let (token, csrf) = (secret(dice), secret(dice));
+        let mut by_hash = self.by_hash.lock().expect("no one panics while holding this lock");
+        by_hash.retain(|_, kept| kept.is_alive(tick));
+        if by_hash.len() >= SESSIONS_MAX {
+            let idlest = by_hash.iter().min_by_key(|(_, kept)| kept.used).map(|(hash, _)| *hash);
+            idlest.and_then(|hash| by_hash.remove(&hash));
+        }
+        by_hash.insert(hash(&token), Kept { csrf: csrf.into(), began: tick, used: tick, flash: None });
+        token
+    }
+
+    /// The session of a token, where it has not ended.
+    pub fn enter(&self, token: &str, tick: i64, activity: Activity) -> Option<Session> {
+        let hash = hash(token);
+        let mut by_hash = self.by_hash.lock().expect("no one panics while holding this lock");
+        let kept = by_hash.get_mut(&hash)?;
+        if !kept.is_alive(tick) {
+            by_hash.remove(&hash);
+            return None;
+        }
+        match activity {
+            Activity::Person => kept.used = tick,
+            Activity::Poll => {}
+        }
+        Some(Session { hash, csrf: kept.csrf.clone() })
+    }
+
+    pub fn end(&self, session: &Session) {
+        self.by_hash.lock().expect("no one panics while holding this lock").remove(&session.hash);
+    }
+
+    /// Keeps a message for the next page that this session sees.
+    pub fn tell(&self, session: &Session, flash: Flash) {
+        let mut by_hash = self.by_hash.lock().expect("no one panics while holding this lock");
+        if let Some(kept) = by_hash.get_mut(&session.hash) {
+            kept.flash = Some(flash);
+        }
+    }
+
+    /// The message kept for this session, which is thereby shown.
+    pub fn take_flash(&self, session: &Session) -> Option<Flash> {
+        let mut by_hash = self.by_hash.lock().expect("no one panics while holding this lock");
+        by_hash.get_mut(&session.hash)?.flash.take()
+    }
+}
+
+impl Kept {
+    const fn is_alive(&self, tick: i64) -> bool {
+        tick - self.used < IDLE_MS && tick - self.began < AGE_MS_MAX
+    }
+}
+
+/// Lets only those on who are logged in; others are shown the way to the log-in.
+pub async fn require(State(dashboard): State<Arc<Dashboard>>, mut request: Request, next: Next) -> Response {
+    let url = request.extensions().get::<OriginalUri>().map_or_else(|| request.uri(), |original| &original.0);
+    let url = url.path_and_query().map_or(ROOT, |whole| whole.as_str()).to_owned();
+    let is_fragment = request.headers().contains_key("hx-request");
+    let activity =
+        if is_fragment && request.method() == Method::GET { Activity::Poll } else { Activity::Person };
+    let tick = dashboard.api.engine.clock.ticks();
+    let session = token(request.headers()).and_then(|token| dashboard.sessions.enter(token, tick, activity));
+    let Some(session) = session else {
+        return send_to_log_in(if request.method() == Method::GET { &url } else { ROOT }, is_fragment);
+    };
+    let visit = Visit { dashboard, session, url, is_fragment };
+    request.extensions_mut().insert(visit.clone());
+    let response = next.run(request).await;
+    match response.extensions().get::<Failed>() {
+        Some(failed) => show_failure(&visit, failed).await,
+        None => response,
+    }
+}
+
+fn send_to_log_in(next: &str, is_fragment: bool) -> Response {
+    let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
+    let to = if next == ROOT { format!("{ROOT}/login") } else { format!("{ROOT}/login?{query}") };
+    if !is_fragment {
+        return Redirect::to(&to).into_response();
+    }
+    // A part of a page cannot become the log-in: htmx takes the whole page there.
+    let to = HeaderValue::from_str(&to).expect("a query is written in plain ASCII");
+    (StatusCode::UNAUTHORIZED, [("hx-redirect", to)]).into_response()
+}
+
+/// The cookie that a browser keeps until it is closed.
+#[must_use]
+pub fn cookie(token: &str, headers: &HeaderMap, transport: Transport) -> String {
+    format!("{COOKIE}={token}; {}", attributes(headers, transport))
+}
+
+/// The cookie that ends the one there is.
+#[must_use]
+pub fn ended_cookie(headers: &HeaderMap, transport: Transport) -> String {
+    format!("{COOKIE}=; Max-Age=0; {}", attributes(headers, transport))
+}
+
+/// `Secure` also where a proxy says that it speaks TLS: who lies there harms their own cookie alone.
+fn attributes(headers: &HeaderMap, transport: Transport) -> String {
+    let forwarded = headers.get("x-forwarded-proto").is_some_and(|value| value == "https");
+    let secure = match transport {
+        Transport::Tls => "; Secure",
+        Transport::Plain if forwarded => "; Secure",
+        Transport::Plain => "",
+    };
+    format!("Path={ROOT}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// The session's token among the request's cookies.
+#[must_use]
+pub fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+/// 256 bits that nobody can guess, in hex.
+fn secret(dice: &dyn Dice) -> String {
+    format!("{:032x}{:032x}", dice.bits(), dice.bits())
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use chathook_adapters::system::RealDice;
+
+    use super::*;
+
+    #[test]
+    fn a_session_ends_when_nobody_uses_it_and_by_its_age() {
+        let sessions = Sessions::default();
+        let token = sessions.begin(&RealDice, 0);
+        assert!(sessions.enter(&token, IDLE_MS - 1, Activity::Poll).is_some());
+        assert!(sessions.enter(&token, IDLE_MS, Activity::Person).is_none(), "a poll kept it alive");
+        let token = sessions.begin(&RealDice, 0);
+        for tick in (0..AGE_MS_MAX).step_by(usize::try_from(IDLE_MS / 2).expect("small")) {
+            assert!(sessions.enter(&token, tick, Activity::Person).is_some());
+        }
+        assert!(sessions.enter(&token, AGE_MS_MAX, Activity::Person).is_none());
+    }
+
+    #[test]
+    fn at_the_bound_the_idlest_session_ends() {
+        let sessions = Sessions::default();
+        let tokens: Vec<String> =
+            (0..).map(|tick| sessions.begin(&RealDice, tick)).take(SESSIONS_MAX).collect();
+        let _ = sessions.enter(&tokens[0], 1_000, Activity::Person);
+        let newest = sessions.begin(&RealDice, 1_001);
+        let is_in = |token: &String| sessions.enter(token, 1_002, Activity::Poll).is_some();
+        assert!(is_in(&tokens[0]) && !is_in(&tokens[1]) && is_in(&tokens[2]) && is_in(&newest));
+    }
+
+    #[test]
+    fn a_flash_is_shown_once() {
+        let sessions = Sessions::default();
+        let token = sessions.begin(&RealDice, 0);
+        let session = sessions.enter(&token, 1, Activity::Person).expect("it began");
+        sessions.tell(&session, Flash::good("Done."));
+        assert!(sessions.take_flash(&session).is_some());
+        assert!(sessions.take_flash(&session).is_none());
+    }
+}
