@@ -51,3 +51,15 @@ pub fn field<'a>(out: &'a str, name: &str) -> &'a str {
     let line = out.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no line '{name}' in\n{out}")).trim_start()
 }
+
+/// What speaks TLS and answers whatever the test says, and a shell that takes it for the server.
+/// Its root certificate is in `ca.pem`.
+pub async fn stranger() -> (Endpoint, Shell) {
+    let endpoint = Endpoint::start().await;
+    let shell = Shell::bare()
+        .with("CHATHOOK_SERVER", endpoint.url().trim_end_matches("/hook"))
+        .with("CHATHOOK_MANAGEMENT_KEY", "mk_test")
+        .with("CHATHOOK_MANAGEMENT_SECRET", "ms_test");
+    std::fs::write(shell.home().join("ca.pem"), crate::support::endpoint::ca().pem()).expect("written");
+    (endpoint, shell)
+}

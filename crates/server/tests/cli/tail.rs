@@ -1,6 +1,6 @@
 //! `chathook deliveries tail`: what comes is told as it comes.
 
-use crate::desk::{Desk, words};
+use crate::desk::{Desk, stranger, words};
 use crate::support::*;
 
 /// More than one page of the tail's.
@@ -57,6 +57,23 @@ async fn a_tail_of_one_status_tells_also_of_what_no_page_shows_any_more() {
         (&told["id"], &told["status"], &told["attempts"]),
         (&json!("2"), &json!("delivered"), &json!(2))
     );
+}
+
+#[tokio::test]
+async fn a_tail_goes_on_where_the_server_was_away() {
+    let (server, shell) = stranger().await;
+    let list = |ids: &[&str]| {
+        let items: Vec<Value> =
+            ids.iter().map(|id| json!({"id": id, "status": "delivered", "attempts": 1})).collect();
+        Answer::json(&json!({"data": items, "meta": {}}))
+    };
+    // One look fails on the connection that was kept, and on a new one.
+    server.answer([list(&["1"]), Answer::Close, Answer::Close]);
+    server.otherwise(list(&["2", "1"]));
+    let mut tail = shell.start(&["deliveries", "tail", "audit", "--app", "a", "--json", "--ca", "ca.pem"]);
+    for id in ["1", "2"] {
+        assert_eq!(json_of(&tail.line().await)["id"], id);
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,16 @@ async fn a_password_is_typed_without_an_echo() {
 }
 
 #[tokio::test]
+async fn progress_is_for_terminals() {
+    let desk = Desk::new().await;
+    let command = format!("chathook replay audit --since {NOW_S}");
+    let (code, out) = on_terminal(&desk.shell, "", &command).await;
+    assert!(code == 0 && out.contains("\r0 events seen, 0 deliveries made\u{1b}[K"), "{code}: {out:?}");
+    let elsewhere = desk.shell.run(&["replay", "audit", "--since", &NOW_S.to_string()]).await;
+    assert!(!elsewhere.done().contains('\r'));
+}
+
+#[tokio::test]
 async fn colours_are_for_terminals_and_those_who_want_them() {
     let desk = Desk::new().await;
     let (_, coloured) = on_terminal(&desk.shell, "", "chathook webhooks list").await;

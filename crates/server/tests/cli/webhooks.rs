@@ -75,6 +75,9 @@ async fn an_unfit_webhook_is_refused_with_the_reason() {
     desk.shell.run(&["webhooks", "create", "bad"]).await.refused(2);
     desk.shell.run(&["webhooks", "create", "bad", "--url", "https://a", "--trigger", "x"]).await.refused(2);
     desk.shell.run(&["webhooks", "show", "bad"]).await.refused(4);
+    for stray in ["..", "."] {
+        desk.shell.run(&["webhooks", "delete", stray, "--yes"]).await.refused(2);
+    }
 }
 
 #[tokio::test]
