@@ -110,3 +110,52 @@ async fn a_server_on_this_machine_is_reached_by_its_data_directory() {
     let at = format!("http://{}", server.address);
     Shell::bare().run(&["apps", "list", "--data-dir", &dir, "--server", &at]).await.done();
 }
+
+#[tokio::test]
+async fn a_question_is_asked_again_where_the_connection_was_dead_and_a_deed_is_not_done_twice() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem");
+    let apps = || Answer::json(&json!({"data": [{"id": "a"}]}));
+    server.answer([apps(), Answer::Close, Answer::json(&json!({"data": [], "meta": {}}))]);
+    shell.run(&["webhooks", "list"]).await.done();
+    assert_eq!(server.take_all().len(), 3);
+
+    server.answer([apps(), Answer::Close]);
+    shell.run(&["webhooks", "create", "mine", "--url", "https://example.com"]).await.refused(3);
+    let methods: Vec<String> = server.take_all().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["GET", "POST"]);
+}
+
+#[tokio::test]
+async fn lists_are_followed_to_their_end() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem").with("CHATHOOK_APP", "a");
+    // A page may be empty and the list still go on.
+    let pages = [
+        json!({"data": [], "meta": {"cursor": "9.9", "isPartial": true}}),
+        json!({"data": [{"id": "8"}], "meta": {"cursor": "8.8", "isPartial": true}}),
+        json!({"data": [{"id": "7"}], "meta": {}}),
+    ];
+    server.answer(pages.iter().map(Answer::json));
+    let found = shell.run(&["notices", "--limit", "50", "--json"]).await.json();
+    assert_eq!(found, json!([{"id": "8"}, {"id": "7"}]));
+    let asked: Vec<String> = server.take_all().into_iter().map(|request| request.path).collect();
+    assert_eq!(
+        asked,
+        [
+            "/apps/a/notices?limit=50",
+            "/apps/a/notices?limit=50&cursor=9.9",
+            "/apps/a/notices?limit=49&cursor=8.8"
+        ]
+    );
+
+    let page = |count: usize| {
+        let items = vec![json!({"id": "x"}); count];
+        Answer::json(&json!({"data": items, "meta": {"pagination": {"total": 1_500}}}))
+    };
+    server.answer([page(1_000), page(500)]);
+    let found = shell.run(&["apps", "list", "--limit", "2000", "--json"]).await.json();
+    assert_eq!(found.as_array().map(Vec::len), Some(1_500));
+    let asked: Vec<String> = server.take_all().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/apps?perPage=1000&page=1", "/apps?perPage=1000&page=2"]);
+}
