@@ -18,6 +18,7 @@ mod lists;
 mod attempts;
 mod apps;
 mod users;
+mod calls;
 mod configuration;
 mod webhooks;
 mod tail;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::attempts::{outcome, status};
 use super::lists::items;
-use super::output::{Cell, Reader};
+use super::output::{Cell, Reader, shown};
 use super::remote::Remote;
 
 /// How long one look is after the other.
@@ -65,7 +65,7 @@ pub async fn tail(
                 }
             }
             Err(error @ ApiError::Unreachable { .. }) if !is_cut_off => {
-                eprintln!("chathook: {error} Trying again.");
+                eprintln!("chathook: {} Trying again.", shown(&error.to_string()));
                 is_cut_off = true;
             }
             Err(ApiError::Unreachable { .. }) => {}

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::ask::{Consent, consent};
 use super::attempts::draw_one;
+use super::calls::{self, Calls};
 use super::configuration::{Draft, Policies, With};
 use super::exit::usage;
 use super::lists::items;
@@ -76,6 +77,8 @@ enum WebhooksCommand {
         #[arg(value_parser = triggers(), default_value = "after_message")]
         trigger: String,
     },
+    /// What it made of each message before it was sent, newest first
+    Calls(Calls),
     /// Another signing secret, shown this once
     Rotate {
         /// The webhook\'s id
@@ -98,6 +101,7 @@ pub async fn run(flags: WebhooksFlags) -> anyhow::Result<()> {
         WebhooksCommand::Delete { id, consent } => delete(&remote, &id, &consent).await,
         WebhooksCommand::Triggers { id, add, remove } => change_triggers(&remote, &id, &add, &remove).await,
         WebhooksCommand::Test { id, trigger } => test(&remote, &id, &trigger).await,
+        WebhooksCommand::Calls(asked) => calls::list(&remote, &asked).await,
         WebhooksCommand::Rotate { id, overlap } => rotate(&remote, &id, overlap).await,
     }
 }

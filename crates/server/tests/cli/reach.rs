@@ -55,6 +55,15 @@ async fn what_is_not_chathook_is_told_apart() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_cannot_move_a_terminal() {
+    let (server, shell) = stranger().await;
+    let error = json!({"error": {"code": "ERR_APP_NOT_FOUND", "message": "gone\u{1b}[2J"}});
+    server.answer([Answer::body(404, error.to_string())]);
+    let told = shell.run(&["apps", "list", "--ca", "ca.pem"]).await;
+    assert_eq!(told.refused(4), "chathook: gone\\u{1b}[2J (ERR_APP_NOT_FOUND)\n");
+}
+
+#[tokio::test]
 async fn secrets_are_not_sent_in_the_clear_unnoticed() {
     let shell = Shell::bare().with("CHATHOOK_PROFILE", "dev");
     // A name that no resolver knows (RFC 6761).

@@ -151,3 +151,22 @@ async fn a_rotated_secret_is_shown_and_the_old_one_ends_when_it_says() {
     let rotated = desk.shell.run(&["webhooks", "rotate", "audit", "--json"]).await.json();
     assert_eq!(rotated["previousValidUntil"], NOW_S + 86_400);
 }
+
+#[tokio::test]
+async fn what_was_made_of_messages_before_they_were_sent_is_listed() {
+    let desk = Desk::without_webhook().await;
+    desk.server.webhook(&desk.app, "gate", &desk.endpoint, &["before_message"], Value::Null).await;
+    desk.endpoint.answer([
+        Answer::json(&json!({})),
+        Answer::json(&json!({"action": "do_not_propagate", "reason": "rude"})),
+    ]);
+    desk.app.send_as("ana", text_to("ben", "hello")).await.data();
+    desk.app.send_as("ana", text_to("ben", "you!")).await.refused(403, "ERR_BLOCKED_BY_WEBHOOK");
+    desk.server.asked(2).await;
+    let out = desk.shell.run(&["webhooks", "calls", "gate"]).await;
+    let lines: Vec<&str> = out.done().lines().collect();
+    assert_eq!(words(lines[1])[2..6], ["ana_user_ben", "ana", "drop", "-"]);
+    assert!(lines[1].contains("rude") && words(lines[2])[4] == "pass", "{}", out.out);
+    let passed = ["webhooks", "calls", "gate", "--verdict", "pass", "--json"];
+    assert_eq!(desk.shell.run(&passed).await.json(), desk.data("/webhooks/gate/calls?verdict=pass").await);
+}
