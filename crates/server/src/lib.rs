@@ -13,3 +13,4 @@ pub mod dashboard;
 pub mod app;
 pub mod serve;
 pub mod dev;
+pub mod cli;

@@ -3,7 +3,8 @@
 
 use std::process::Command;
 
-use chathook_server::config::{Cli, Command as Called, Config};
+use chathook_server::cli::{Cli, Command as Called};
+use chathook_server::config::Config;
 use chathook_server::serve;
 use clap::Parser as _;
 use tracing::field::{Field, Visit};
