@@ -1,0 +1,410 @@
+//! Whether the server's own machine is fit for it: what was measured becomes findings with their cures.
+
+use crate::finding::Finding;
+use crate::fitness::{Certificate, DAYS_LEFT_MIN};
+use crate::ids::Time;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const HOUR_MS: i64 = 60 * 60 * 1_000;
+
+/// Each commit waits for one sync of the disk: at 5 ms a sender waits noticeably, and a single writer comes to
+/// 200 commits a second.
+const SYNC_P50_US_MAX: u64 = 5_000;
+const SYNC_P99_US_MAX: u64 = 50_000;
+/// No disk that keeps what it was told answers sooner; memory file systems do.
+const SYNC_P50_US_MIN: u64 = 10;
+const ROOM_MIN: u64 = GIB;
+const ROOM_LEAST: u64 = 100 * MIB;
+/// The log is kept near 64 MiB; far more means that it is not taken into the database.
+const LOG_MAX: u64 = 512 * MIB;
+/// With fewer places a busy chat turns clients away.
+const CLIENTS_MIN: usize = 400;
+/// The start of the year in which this was written: no clock that shows an earlier time is right.
+const CLOCK_EARLIEST: Time = Time::from_ms(1_767_225_600_000);
+const CLOCK_BEHIND_MS_MAX: i64 = 5_000;
+const CLOCK_JUMP_MS_MAX: i64 = 500;
+
+/// How long the disk took for each of some syncs, in microseconds.
+#[must_use]
+pub fn disk(syncs_us: &[u64]) -> Finding {
+    const ABOUT: &str = "disk sync";
+    let mut sorted = syncs_us.to_vec();
+    sorted.sort_unstable();
+    let at = |percent: usize| {
+        sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied()
+    };
+    let (Some(p50), Some(p99)) = (at(50), at(99)) else {
+        return Finding::note(ABOUT, "not measured");
+    };
+    let seen = format!("fdatasync takes {} (p50), {} (p99), of {}", millis(p50), millis(p99), sorted.len());
+    if p50 < SYNC_P50_US_MIN {
+        let cure =
+            "Put the data directory on a disk: a memory file system forgets all that was acknowledged.";
+        return Finding::warning(ABOUT, format!("{seen}: too quick for a disk"), cure);
+    }
+    if p50 > SYNC_P50_US_MAX || p99 > SYNC_P99_US_MAX {
+        let cure = "Every message waits for it. Put the data directory on an SSD of its own, or stop what else \
+                    writes to this disk.";
+        return Finding::warning(ABOUT, format!("{seen}: slow"), cure);
+    }
+    Finding::ok(ABOUT, seen)
+}
+
+/// Bytes free for the server's user, beside those that the store takes.
+#[must_use]
+pub fn room(free: u64, store: u64) -> Finding {
+    const ABOUT: &str = "room";
+    let seen = format!("{} free, the store takes {}", bytes(free), bytes(store));
+    let cure = "Make room, or move the data directory: a full disk stops every send.";
+    if free < ROOM_LEAST {
+        return Finding::failure(ABOUT, seen, cure);
+    }
+    if free < ROOM_MIN.max(store / 4) {
+        return Finding::warning(ABOUT, seen, cure);
+    }
+    Finding::ok(ABOUT, seen)
+}
+
+/// The shares that the server makes of its file handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handles {
+    pub limit: usize,
+    pub clients: usize,
+    pub attempts: usize,
+    pub idle_connections: usize,
+    /// The least of each; what has no more is not fit for work.
+    pub share_min: usize,
+}
+
+#[must_use]
+pub fn handles(handles: Handles) -> Finding {
+    const ABOUT: &str = "file handles";
+    let Handles { limit, clients, attempts, idle_connections, share_min } = handles;
+    let seen = format!(
+        "{limit}: {clients} for clients, {attempts} for attempts, {idle_connections} for connections kept open"
+    );
+    let cure = "Raise the limit of the service: LimitNOFILE=65536 for systemd, ulimit -n 65536 for a shell.";
+    if clients <= share_min {
+        return Finding::failure(ABOUT, seen, cure);
+    }
+    if clients < CLIENTS_MIN {
+        return Finding::warning(ABOUT, seen, cure);
+    }
+    Finding::ok(ABOUT, seen)
+}
+
+/// The wall clock against the newest row of the store.
+#[must_use]
+pub fn clock(now: Time, newest: Option<Time>) -> Finding {
+    const ABOUT: &str = "clock";
+    let cure = "Set the clock, and let NTP keep it (systemd-timesyncd or chrony).";
+    if now < CLOCK_EARLIEST {
+        return Finding::failure(ABOUT, "shows a time before 2026", cure);
+    }
+    let Some(newest) = newest else {
+        return Finding::ok(ABOUT, "shows a plausible time");
+    };
+    let behind_ms = newest.ms - now.ms;
+    if behind_ms > CLOCK_BEHIND_MS_MAX {
+        let seen = format!("stands {} before the newest row of the store", span(behind_ms));
+        return Finding::warning(ABOUT, seen, cure);
+    }
+    Finding::ok(ABOUT, format!("the newest row of the store is {} old", span(-behind_ms)))
+}
+
+/// Whether something keeps the clock right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Synchronized {
+    Yes,
+    No,
+    Unknown,
+}
+
+#[must_use]
+pub fn synchronized(is: Synchronized) -> Finding {
+    const ABOUT: &str = "clock sync";
+    match is {
+        Synchronized::Yes => Finding::ok(ABOUT, "synchronized by NTP"),
+        Synchronized::No => Finding::warning(
+            ABOUT,
+            "not synchronized by NTP",
+            "Start systemd-timesyncd or chrony: receivers refuse signatures whose time is minutes off.",
+        ),
+        Synchronized::Unknown => Finding::note(ABOUT, "unknown: the system does not tell"),
+    }
+}
+
+/// How far the wall clock and the monotonic one went during this check.
+#[must_use]
+pub fn steadiness(wall_ms: i64, monotonic_ms: i64) -> Finding {
+    const ABOUT: &str = "clock steadiness";
+    let jump_ms = wall_ms - monotonic_ms;
+    if monotonic_ms < 0 || jump_ms.abs() > CLOCK_JUMP_MS_MAX {
+        let seen = format!("jumped by {jump_ms} ms while the monotonic clock went on by {monotonic_ms} ms");
+        return Finding::warning(ABOUT, seen, "Find out what sets the clock; let NTP slew it instead.");
+    }
+    Finding::ok(ABOUT, format!("both clocks went on together for {monotonic_ms} ms"))
+}
+
+/// What a look into the store found, without a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSeen {
+    pub bytes: u64,
+    pub log_bytes: u64,
+    pub schema: Schema,
+    pub check: Check,
+    pub waiting: Waiting,
+    pub newest: Option<Time>,
+}
+
+/// The schema of a database, against the one of this version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// This many steps are missing; the next start makes them.
+    Older(usize),
+    /// A step that this version does not know.
+    Newer(i64),
+    /// A step that is not the one this version has under that number.
+    Changed(i64),
+    /// No chathook has used this database.
+    Foreign,
+}
+
+/// What SQLite said of its pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    Whole,
+    /// The time was over before it was through.
+    Unfinished,
+    Broken(String),
+}
+
+/// Deliveries that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    pub count: u64,
+    /// At least that many: no more were counted.
+    pub is_cut: bool,
+    pub oldest: Option<Time>,
+}
+
+#[must_use]
+pub fn store(seen: &StoreSeen, now: Time) -> Vec<Finding> {
+    vec![integrity(seen), schema(&seen.schema), log(seen.log_bytes), waiting(seen.waiting, now)]
+}
+
+fn integrity(seen: &StoreSeen) -> Finding {
+    const ABOUT: &str = "store";
+    let size = bytes(seen.bytes);
+    match &seen.check {
+        Check::Whole => Finding::ok(ABOUT, format!("whole, {size}")),
+        Check::Unfinished => {
+            Finding::note(ABOUT, format!("{size}, no damage in what the time was enough for"))
+        }
+        Check::Broken(why) => Finding::failure(
+            ABOUT,
+            format!("damaged: {why}"),
+            "Stop the server, keep a copy of the data directory, and put the last backup in place with \
+             'chathook restore'.",
+        ),
+    }
+}
+
+/// The schema of a store, or of a backup that is to become one.
+#[must_use]
+pub fn schema(schema: &Schema) -> Finding {
+    const ABOUT: &str = "schema";
+    match schema {
+        Schema::Current => Finding::ok(ABOUT, "that of this version"),
+        Schema::Older(steps) => {
+            Finding::note(ABOUT, format!("of an older version: the next start makes {steps} steps"))
+        }
+        Schema::Newer(step) => Finding::failure(
+            ABOUT,
+            format!("of a newer version: step {step} is unknown here"),
+            "Use the version of chathook that made it, or a newer one.",
+        ),
+        Schema::Changed(step) => Finding::failure(
+            ABOUT,
+            format!("step {step} is not the one that this version has"),
+            "Use the very version of chathook that made it.",
+        ),
+        Schema::Foreign => {
+            Finding::failure(ABOUT, "no database of chathook", "Name another file or data directory.")
+        }
+    }
+}
+
+fn log(log_bytes: u64) -> Finding {
+    const ABOUT: &str = "write-ahead log";
+    if log_bytes > LOG_MAX {
+        return Finding::warning(
+            ABOUT,
+            format!("{}: it is not taken into the database", bytes(log_bytes)),
+            "End what reads the database for long (a backup, an open sqlite3); else restart the server.",
+        );
+    }
+    Finding::ok(ABOUT, bytes(log_bytes))
+}
+
+fn waiting(waiting: Waiting, now: Time) -> Finding {
+    const ABOUT: &str = "waiting deliveries";
+    let Some(oldest) = waiting.oldest else {
+        return Finding::ok(ABOUT, "none");
+    };
+    let age_ms = (now.ms - oldest.ms).max(0);
+    let least = if waiting.is_cut { "at least " } else { "" };
+    let seen = format!("{least}{}, the oldest for {}", waiting.count, span(age_ms));
+    if age_ms > HOUR_MS {
+        return Finding::warning(
+            ABOUT,
+            seen,
+            "Look at why: the listing with status=waiting tells what each was last answered.",
+        );
+    }
+    Finding::ok(ABOUT, seen)
+}
+
+/// A file with a secret: its permission bits.
+#[must_use]
+pub fn secret_file(about: &str, path: &str, mode: u32) -> Finding {
+    const OTHERS: u32 = 0o077;
+    let mode = mode & 0o777;
+    if mode & OTHERS != 0 {
+        let seen = format!("{path} has mode {mode:04o}: others on this machine may use it");
+        return Finding::failure(about, seen, format!("chmod 600 {path}"));
+    }
+    Finding::ok(about, format!("{path} has mode {mode:04o}"))
+}
+
+/// A certificate that the server shows, or trusts.
+#[must_use]
+pub fn certificate(about: &str, chain: &[Certificate], now: Time) -> Finding {
+    let Some(soonest) = chain.iter().min_by_key(|one| one.not_after) else {
+        return Finding::failure(about, "no certificate", "Put one into the file, in PEM.");
+    };
+    let days = soonest.days_left(now);
+    let seen = format!("{}: {days} days left", soonest.subject);
+    if days < 0 {
+        return Finding::failure(
+            about,
+            format!("{}: expired", soonest.subject),
+            "Renew it and restart the server.",
+        );
+    }
+    if let Some(early) = chain.iter().find(|one| one.not_before > now) {
+        let seen = format!("{}: not valid yet", early.subject);
+        return Finding::failure(about, seen, "Check the clock, or wait until it is valid.");
+    }
+    if days < DAYS_LEFT_MIN {
+        return Finding::warning(about, seen, "Renew it now, and restart the server.");
+    }
+    Finding::ok(about, seen)
+}
+
+fn millis(us: u64) -> String {
+    format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10)
+}
+
+/// Bytes in the largest unit that leaves a whole number, rounded down.
+#[must_use]
+pub fn bytes(count: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    match count {
+        0..KIB => format!("{count} bytes"),
+        KIB..MIB => format!("{} KiB", count / KIB),
+        MIB..GIB => format!("{} MiB", count / MIB),
+        GIB.. => format!("{}.{} GiB", count / GIB, count % GIB * 10 / GIB),
+    }
+}
+
+/// A span of time in its largest unit, rounded down.
+fn span(ms: i64) -> String {
+    let (unit_ms, unit) = match ms {
+        ..1_000 => (1, "ms"),
+        ..60_000 => (1_000, "s"),
+        ..HOUR_MS => (60_000, "min"),
+        ..172_800_000 => (HOUR_MS, "h"),
+        _ => (24 * HOUR_MS, "days"),
+    };
+    format!("{} {unit}", ms / unit_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::{Grade, is_fit};
+
+    const NOW: Time = Time::from_ms(1_800_000_000_000);
+
+    #[test]
+    fn a_disk_is_too_slow_or_too_quick_to_be_one() {
+        let of = |us: u64| disk(&[us; 200]).grade;
+        assert_eq!([1, 200, 5_000, 5_001].map(of), [Grade::Warning, Grade::Ok, Grade::Ok, Grade::Warning]);
+        let mut with_tail = [300; 200];
+        with_tail[..3].fill(60_000);
+        assert_eq!(disk(&with_tail).grade, Grade::Warning);
+        assert_eq!(disk(&[]).grade, Grade::Note);
+    }
+
+    #[test]
+    fn room_is_judged_beside_what_the_store_takes() {
+        assert_eq!(room(2 * GIB, GIB).grade, Grade::Ok);
+        assert_eq!(room(2 * GIB, 40 * GIB).grade, Grade::Warning);
+        assert_eq!(room(ROOM_LEAST - 1, 0).grade, Grade::Failure);
+    }
+
+    #[test]
+    fn few_handles_are_warned_of_and_too_few_are_a_failure() {
+        let of = |clients| {
+            handles(Handles { limit: 1_024, clients, attempts: 1, idle_connections: 1, share_min: 16 }).grade
+        };
+        assert_eq!([16, 17, 399, 400].map(of), [Grade::Failure, Grade::Warning, Grade::Warning, Grade::Ok]);
+    }
+
+    #[test]
+    fn a_clock_before_what_was_written_is_noticed() {
+        assert_eq!(clock(NOW, Some(NOW.plus_ms(5_000))).grade, Grade::Ok);
+        let behind = clock(NOW, Some(NOW.plus_ms(3 * HOUR_MS)));
+        assert!(behind.grade == Grade::Warning && behind.seen.contains("3 h"), "{behind:?}");
+        assert_eq!(clock(Time::from_ms(0), None).grade, Grade::Failure);
+        assert_eq!(
+            (steadiness(1_000, 990).grade, steadiness(-4_000, 990).grade),
+            (Grade::Ok, Grade::Warning)
+        );
+    }
+
+    #[test]
+    fn a_store_is_unfit_when_it_is_damaged_or_not_of_this_version() {
+        let whole = StoreSeen {
+            bytes: 4_096,
+            log_bytes: 0,
+            schema: Schema::Current,
+            check: Check::Whole,
+            waiting: Waiting::default(),
+            newest: None,
+        };
+        let is_fit = |seen: &StoreSeen| is_fit(&store(seen, NOW));
+        assert!(is_fit(&whole) && is_fit(&StoreSeen { schema: Schema::Older(2), ..whole.clone() }));
+        assert!(!is_fit(&StoreSeen { check: Check::Broken("page 3".to_owned()), ..whole.clone() }));
+        for schema in [Schema::Newer(9), Schema::Changed(2), Schema::Foreign] {
+            assert!(!is_fit(&StoreSeen { schema, ..whole.clone() }));
+        }
+        let old = Waiting { count: 3, is_cut: false, oldest: Some(NOW.plus_ms(-2 * HOUR_MS)) };
+        let findings = store(&StoreSeen { waiting: old, ..whole }, NOW);
+        assert!(
+            findings.iter().any(|one| one.grade == Grade::Warning && one.seen.contains("oldest for 2 h"))
+        );
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_a_failure() {
+        assert_eq!(secret_file("master key", "k", 0o100_600).grade, Grade::Ok);
+        assert_eq!(secret_file("master key", "k", 0o100_400).grade, Grade::Ok);
+        for mode in [0o640, 0o604, 0o660, 0o777] {
+            assert_eq!(secret_file("master key", "k", mode).grade, Grade::Failure, "{mode:o}");
+        }
+    }
+}
