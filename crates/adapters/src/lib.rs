@@ -5,6 +5,7 @@
 pub mod system;
 pub mod vault;
 pub mod resolver;
+pub mod certificates;
 pub mod address_guard;
 pub mod endpoints;
 pub mod local_bus;

@@ -28,3 +28,4 @@ pub mod connections;
 pub mod history;
 pub mod replay;
 pub mod test_event;
+pub mod check;
