@@ -3,6 +3,7 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod system;
+pub mod machine;
 pub mod vault;
 pub mod resolver;
 pub mod certificates;

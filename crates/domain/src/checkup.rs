@@ -237,6 +237,54 @@ pub fn schema(schema: &Schema) -> Finding {
     }
 }
 
+/// Whether the master key is the one that sealed the store's secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFit {
+    Right,
+    Wrong,
+    /// Nothing is sealed yet.
+    NothingSealed,
+}
+
+/// Where the master key is found; `None` where it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyPlace {
+    Environment,
+    File,
+}
+
+/// The master key at hand, beside a store whose secrets it should open; `fit` is `None` where there is no
+/// store, or none that can be read.
+#[must_use]
+pub fn master_key(place: Option<KeyPlace>, fit: Option<KeyFit>) -> Finding {
+    const ABOUT: &str = "master key";
+    let Some(place) = place else {
+        return match fit {
+            None | Some(KeyFit::NothingSealed) => Finding::note(ABOUT, "none yet: the first start makes one"),
+            Some(KeyFit::Right | KeyFit::Wrong) => Finding::failure(
+                ABOUT,
+                "missing, and the store does not open without it",
+                "Put master.key back into the data directory, with mode 0600, or set CHATHOOK_MASTER_KEY.",
+            ),
+        };
+    };
+    let from = match place {
+        KeyPlace::Environment => "that of CHATHOOK_MASTER_KEY",
+        KeyPlace::File => "that of master.key",
+    };
+    match fit {
+        None | Some(KeyFit::NothingSealed) => {
+            Finding::ok(ABOUT, format!("{from}; nothing is sealed under it yet"))
+        }
+        Some(KeyFit::Right) => Finding::ok(ABOUT, format!("{from} opens the store")),
+        Some(KeyFit::Wrong) => Finding::failure(
+            ABOUT,
+            format!("{from} is not the one this store was made with"),
+            "Put the right master.key into the data directory, or set CHATHOOK_MASTER_KEY to the right one.",
+        ),
+    }
+}
+
 fn log(log_bytes: u64) -> Finding {
     const ABOUT: &str = "write-ahead log";
     if log_bytes > LOG_MAX {

@@ -6,6 +6,7 @@ mod apps;
 pub mod backup;
 mod cache;
 mod changes;
+pub mod checkup;
 mod connections;
 mod deliveries;
 mod endings;
@@ -27,6 +28,7 @@ mod receipts;
 mod record;
 mod removals;
 mod replays;
+pub mod restore;
 mod retention;
 mod settlements;
 mod test_deliveries;
@@ -296,6 +298,21 @@ fn locked(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+    }
+}
+
+/// Whether a server uses the directory now. Makes nothing, and lets go at once.
+pub fn is_in_use(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(OpenError::File(path, error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(OpenError::File(path, error)),
     }
 }
 
