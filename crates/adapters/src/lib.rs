@@ -9,5 +9,6 @@ pub mod resolver;
 pub mod certificates;
 pub mod address_guard;
 pub mod endpoints;
+pub mod api_client;
 pub mod local_bus;
 pub mod sqlite;

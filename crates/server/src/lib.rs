@@ -11,3 +11,4 @@ pub mod socket;
 pub mod app;
 pub mod serve;
 pub mod dev;
+pub mod cli;
