@@ -147,6 +147,58 @@ pub fn steadiness(wall_ms: i64, monotonic_ms: i64) -> Finding {
     Finding::ok(ABOUT, format!("both clocks went on together for {monotonic_ms} ms"))
 }
 
+/// What stands at an address that the server is to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Port {
+    Free,
+    /// A chathook answers there.
+    Chathook,
+    Stranger,
+    /// Something does, over TLS with a certificate that does not name the address, so that nobody can tell what.
+    Untold,
+    /// The system refuses it.
+    Refused(String),
+}
+
+/// Whether a server uses this data directory now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    Yes,
+    No,
+}
+
+/// An address to listen on; `about` is the setting that names it.
+#[must_use]
+pub fn port(about: &str, address: &str, port: &Port, running: Running) -> Finding {
+    match (port, running) {
+        (Port::Free, Running::No) => Finding::ok(about, format!("{address} can be listened on")),
+        (Port::Free, Running::Yes) => Finding::note(
+            about,
+            format!("{address} is free, though a server uses this data directory: it listens elsewhere"),
+        ),
+        (Port::Chathook, Running::Yes) => Finding::ok(about, format!("the server answers at {address}")),
+        (Port::Chathook, Running::No) => Finding::failure(
+            about,
+            format!("{address} is taken by a chathook with another data directory"),
+            format!("Stop that one, or name another address with --{about}."),
+        ),
+        (Port::Untold, Running::Yes) => Finding::note(
+            about,
+            format!("{address} is taken, most likely by the server that uses this data directory"),
+        ),
+        (Port::Stranger, _) | (Port::Untold, Running::No) => Finding::failure(
+            about,
+            format!("{address} is taken by something that does not answer as chathook does"),
+            format!("Stop what listens there, or name another address with --{about}."),
+        ),
+        (Port::Refused(why), _) => Finding::failure(
+            about,
+            format!("{address} cannot be listened on: {why}"),
+            format!("Name an address of this machine with --{about}, with a port of 1024 or more."),
+        ),
+    }
+}
+
 /// What a look into the store found, without a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSeen {
@@ -178,6 +230,8 @@ pub enum Check {
     Whole,
     /// The time was over before it was through.
     Unfinished,
+    /// It could not be looked at, which says nothing of its pages.
+    Unreadable(String),
     Broken(String),
 }
 
@@ -192,7 +246,13 @@ pub struct Waiting {
 
 #[must_use]
 pub fn store(seen: &StoreSeen, now: Time) -> Vec<Finding> {
-    vec![integrity(seen), schema(&seen.schema), log(seen.log_bytes), waiting(seen.waiting, now)]
+    match seen.check {
+        Check::Whole | Check::Unfinished => {
+            vec![integrity(seen), schema(&seen.schema), log(seen.log_bytes), waiting(seen.waiting, now)]
+        }
+        // Of the rest nothing is known.
+        Check::Unreadable(_) | Check::Broken(_) => vec![integrity(seen)],
+    }
 }
 
 fn integrity(seen: &StoreSeen) -> Finding {
@@ -203,6 +263,11 @@ fn integrity(seen: &StoreSeen) -> Finding {
         Check::Unfinished => {
             Finding::note(ABOUT, format!("{size}, no damage in what the time was enough for"))
         }
+        Check::Unreadable(why) => Finding::failure(
+            ABOUT,
+            format!("cannot be read: {why}"),
+            "Run this as the user of the server, who may read and write the data directory.",
+        ),
         Check::Broken(why) => Finding::failure(
             ABOUT,
             format!("damaged: {why}"),
@@ -315,14 +380,25 @@ fn waiting(waiting: Waiting, now: Time) -> Finding {
     Finding::ok(ABOUT, seen)
 }
 
+/// Who may read a file with a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    Owner,
+    /// As keys of certificates are often given to a group of services.
+    OwnerAndGroup,
+}
+
 /// A file with a secret: its permission bits.
 #[must_use]
-pub fn secret_file(about: &str, path: &str, mode: u32) -> Finding {
-    const OTHERS: u32 = 0o077;
+pub fn secret_file(about: &str, path: &str, mode: u32, readers: Readers) -> Finding {
     let mode = mode & 0o777;
-    if mode & OTHERS != 0 {
+    let (forbidden, right) = match readers {
+        Readers::Owner => (0o077, "600"),
+        Readers::OwnerAndGroup => (0o027, "640"),
+    };
+    if mode & forbidden != 0 {
         let seen = format!("{path} has mode {mode:04o}: others on this machine may use it");
-        return Finding::failure(about, seen, format!("chmod 600 {path}"));
+        return Finding::failure(about, seen, format!("chmod {right} {path}"));
     }
     Finding::ok(about, format!("{path} has mode {mode:04o}"))
 }
@@ -368,15 +444,12 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// A span of time in its largest unit, rounded down.
+/// A span of time in a unit of which there are two at least, rounded down.
 fn span(ms: i64) -> String {
-    let (unit_ms, unit) = match ms {
-        ..1_000 => (1, "ms"),
-        ..60_000 => (1_000, "s"),
-        ..HOUR_MS => (60_000, "min"),
-        ..172_800_000 => (HOUR_MS, "h"),
-        _ => (24 * HOUR_MS, "days"),
-    };
+    const UNITS: [(i64, &str); 4] = [(24 * HOUR_MS, "days"), (HOUR_MS, "h"), (60_000, "min"), (1_000, "s")];
+    // Two of a unit say more than one of the next.
+    let fits = |(unit_ms, _): &&(i64, &str)| ms >= 2 * unit_ms;
+    let (unit_ms, unit) = UNITS.iter().find(fits).copied().unwrap_or((1, "ms"));
     format!("{} {unit}", ms / unit_ms)
 }
 
@@ -449,10 +522,16 @@ mod tests {
 
     #[test]
     fn a_secret_that_others_may_read_is_a_failure() {
-        assert_eq!(secret_file("master key", "k", 0o100_600).grade, Grade::Ok);
-        assert_eq!(secret_file("master key", "k", 0o100_400).grade, Grade::Ok);
+        let of = |mode, readers| secret_file("master key", "k", mode, readers).grade;
+        for mode in [0o100_600, 0o100_400] {
+            assert_eq!(of(mode, Readers::Owner), Grade::Ok);
+        }
         for mode in [0o640, 0o604, 0o660, 0o777] {
-            assert_eq!(secret_file("master key", "k", mode).grade, Grade::Failure, "{mode:o}");
+            assert_eq!(of(mode, Readers::Owner), Grade::Failure, "{mode:o}");
+        }
+        assert_eq!(of(0o640, Readers::OwnerAndGroup), Grade::Ok);
+        for mode in [0o644, 0o660, 0o641] {
+            assert_eq!(of(mode, Readers::OwnerAndGroup), Grade::Failure, "{mode:o}");
         }
     }
 }

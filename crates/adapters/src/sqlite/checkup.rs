@@ -36,7 +36,7 @@ pub fn look(data_dir: &Path, vault: Option<&Vault>, time_max: Duration) -> Optio
     let log_bytes = std::fs::metadata(data_dir.join(format!("{DATABASE}-wal"))).map_or(0, |log| log.len());
     let look = match open_reading(&path) {
         Ok(mut db) => look_at(&mut db, vault, Depth::Quick(time_max)),
-        Err(error) => broken(&error),
+        Err(error) => closed(&error),
     };
     Some(Look { seen: StoreSeen { bytes, log_bytes, ..look.seen }, ..look })
 }
@@ -54,7 +54,7 @@ pub(super) enum Depth {
 pub(super) fn look_at(db: &mut Connection, vault: Option<&Vault>, depth: Depth) -> Look {
     match try_look(db, vault, depth) {
         Ok(look) => look,
-        Err(error) => broken(&error),
+        Err(error) => closed(&error),
     }
 }
 
@@ -77,13 +77,25 @@ fn try_look(db: &mut Connection, vault: Option<&Vault>, depth: Depth) -> rusqlit
     Ok(Look { seen: StoreSeen { bytes: 0, log_bytes: 0, schema, check, waiting, newest }, key })
 }
 
-fn broken(error: &rusqlite::Error) -> Look {
+/// What nothing more is known of.
+fn closed(error: &rusqlite::Error) -> Look {
+    let why = error.to_string();
+    let check = match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked,
+        ) => Check::Unreadable(why),
+        Some(_) | None => Check::Broken(why),
+    };
     let seen = StoreSeen {
         bytes: 0,
         log_bytes: 0,
-        // Not known; what is damaged is told as that alone.
+        // Not known; the check goes before it.
         schema: Schema::Current,
-        check: Check::Broken(error.to_string()),
+        check,
         waiting: Waiting::default(),
         newest: None,
     };

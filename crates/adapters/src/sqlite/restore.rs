@@ -141,8 +141,9 @@ fn checked_copy(from: &Path, unfinished: &Path, vault: Option<&Vault>) -> Result
     let opened = open_immutable(unfinished).map_err(|error| RestoreError::Unfit(error.to_string()));
     let mut look = look_at(&mut opened?, vault, Depth::Whole);
     look.seen.bytes = bytes;
-    if let Check::Broken(why) = &look.seen.check {
-        return Err(RestoreError::Unfit(why.clone()));
+    match &look.seen.check {
+        Check::Whole | Check::Unfinished => {}
+        Check::Unreadable(why) | Check::Broken(why) => return Err(RestoreError::Unfit(why.clone())),
     }
     let schema = schema(&look.seen.schema);
     if schema.grade == Grade::Failure {

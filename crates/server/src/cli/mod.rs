@@ -11,8 +11,12 @@ pub mod exit;
 pub mod output;
 pub mod profile;
 pub mod remote;
+mod report;
 mod apps;
 mod webhooks;
+mod check;
+mod doctor;
+mod restore;
 
 #[derive(Debug, Parser)]
 #[command(name = "chathook", version, about = "A chat server whose heart is its webhooks")]
@@ -29,6 +33,12 @@ pub enum Command {
     Serve(ServeFlags),
     /// A copy of the database, while the server runs or not
     Backup(BackupFlags),
+    /// Puts a backup in the place of the database of a server that does not run
+    Restore(restore::RestoreFlags),
+    /// Is this endpoint fit to receive webhooks?
+    Check(check::CheckFlags),
+    /// Is this machine fit for the server? Takes the flags of 'serve'
+    Doctor(Box<doctor::DoctorFlags>),
     /// The tenants of a server
     Apps(apps::AppsFlags),
     /// The webhooks of an app
@@ -51,6 +61,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
             backup::run(config).await
         }
+        Command::Restore(flags) => restore::run(flags).await,
+        Command::Check(flags) => check::run(flags).await,
+        Command::Doctor(flags) => doctor::run(*flags).await,
         Command::Apps(flags) => apps::run(flags).await,
         Command::Webhooks(flags) => webhooks::run(flags).await,
     }
