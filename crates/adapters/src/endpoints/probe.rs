@@ -2,6 +2,7 @@
 //! judges as ever and remembers.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chathook_domain::fitness::answers::{Carrier, Head, HttpVersion, Tried};
@@ -16,10 +17,14 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::time::timeout;
 
 use super::{Heads, HttpEndpoints, HttpEndpointsConfig, Trace, tls_config, trusted_roots};
 use crate::certificates::read_certificate;
 use crate::resolver::{Resolver, SystemResolver};
+
+/// As long as a delivery waits for its connection, the look-up in it.
+const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
 /// Endpoints that are looked at closely.
 pub struct HttpProbe {
@@ -56,7 +61,8 @@ impl HttpProbe {
 #[async_trait]
 impl Probe for HttpProbe {
     async fn addresses(&self, url: &EndpointUrl) -> Result<Vec<JudgedAddress>, Failure> {
-        self.endpoints.guard.judged_addresses(url).await
+        let judged = timeout(LOOK_UP_MAX, self.endpoints.guard.judged_addresses(url)).await;
+        judged.map_err(|_| Failure::NameNotResolved("no answer in time".to_owned()))?
     }
 
     async fn probe(&self, post: Post) -> Probed {

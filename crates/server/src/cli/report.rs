@@ -15,12 +15,12 @@ pub fn finish(out: &Output, subject: &str, findings: &[Finding]) -> anyhow::Resu
     let count = |grade| findings.iter().filter(|finding| finding.grade == grade).count();
     let (failures, warnings) = (count(Grade::Failure), count(Grade::Warning));
     if failures > 0 {
-        bail!("{subject} is not fit: {failures} of {} findings are failures.", findings.len());
+        bail!("{subject} is not fit (failures: {failures} of {} findings).", findings.len());
     }
     match (out.reader, warnings) {
         (Reader::Program, _) => {}
         (Reader::Person, 0) => out.say(&format!("{subject} is fit."))?,
-        (Reader::Person, _) => out.say(&format!("{subject} is fit, with {warnings} warnings."))?,
+        (Reader::Person, _) => out.say(&format!("{subject} is fit (warnings: {warnings})."))?,
     }
     Ok(())
 }

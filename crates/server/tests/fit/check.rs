@@ -234,7 +234,7 @@ async fn people_read_a_line_for_each_finding_and_its_cure_below() {
     let at = lines.iter().position(|line| line.starts_with("fail credentials")).expect("the failure");
     assert!(lines[at + 1].trim_start().starts_with("-> Answer 401"), "{}", ran.out);
     assert!(lines.iter().any(|line| line.starts_with("ok   certificate")), "{}", ran.out);
-    assert_eq!(ran.err.trim_end(), "chathook: The endpoint is not fit: 1 of 9 findings are failures.");
+    assert_eq!(ran.err.trim_end(), "chathook: The endpoint is not fit (failures: 1 of 9 findings).");
 }
 
 #[tokio::test]
