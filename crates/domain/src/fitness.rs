@@ -14,6 +14,8 @@ use crate::webhook::EndpointUrl;
 /// A certificate with fewer days left is worth a warning: common authorities renew with 30 days left, so
 /// that at 21 the renewal has failed for more than a week.
 pub const DAYS_LEFT_MIN: i64 = 21;
+/// A name may stand for hundreds.
+const ADDRESSES_TOLD_MAX: usize = 8;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// An address behind the endpoint's name, as the guard of real deliveries judges it.
@@ -57,7 +59,10 @@ impl Certificate {
 pub fn addresses(url: &EndpointUrl, judged: &[JudgedAddress]) -> Finding {
     const ABOUT: &str = "address";
     let is_open = |one: &&JudgedAddress| one.judgement.is_ok();
-    let told: Vec<String> = judged.iter().map(told).collect();
+    let mut told: Vec<String> = judged.iter().take(ADDRESSES_TOLD_MAX).map(told).collect();
+    if judged.len() > told.len() {
+        told.push(format!("and {} more", judged.len() - told.len()));
+    }
     let (seen, open) = (told.join("; "), judged.iter().filter(is_open).count());
     let host = url.host();
     if judged.is_empty() {
@@ -277,6 +282,8 @@ mod tests {
         let inside = of(&["10.0.0.1"]);
         assert_eq!(inside.grade, Grade::Failure);
         assert!(inside.cure.expect("a cure").contains("--allow-network 10.0.0.1"));
+        let many = of(&["1.1.1.1"; 10]);
+        assert!(many.grade == Grade::Ok && many.seen.ends_with("and 2 more"), "{many:?}");
         let metadata = of(&["169.254.169.254"]).cure.expect("a cure");
         assert!(!metadata.contains("--allow-network"), "nothing opens it: {metadata}");
     }

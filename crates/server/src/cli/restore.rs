@@ -40,6 +40,7 @@ pub async fn run(flags: RestoreFlags) -> anyhow::Result<()> {
     let data_dir = config.map_err(usage)?.data_dir;
     let existing = if flags.force { Existing::MovesAside } else { Existing::Keeps };
     let to = data_dir.clone();
+    out.say(&format!("Copying {} and checking the copy", flags.file.display()))?;
     let working = tokio::task::spawn_blocking(move || put_in_place(&flags.file, &to, existing));
     let restored = working.await.context("The restore died")??;
     tell(&out, &data_dir, &restored)

@@ -141,6 +141,11 @@ async fn a_damaged_store_is_a_failure() {
     let whole = fs::read(&database).expect("read");
     fs::write(&database, &whole[..whole.len() / 2]).expect("written");
     doctor(server.data_dir(), &[]).await.says("store", "fail", "damaged");
+    let mut scratched = whole.clone();
+    let last_page = scratched.len() - 4_096;
+    scratched[last_page..].fill(0xab);
+    fs::write(&database, &scratched).expect("written");
+    doctor(server.data_dir(), &[]).await.says("store", "fail", "damaged");
     fs::write(&database, b"this is no database at all, but a text".repeat(200)).expect("written");
     doctor(server.data_dir(), &[]).await.says("store", "fail", "damaged");
 }
