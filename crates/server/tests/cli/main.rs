@@ -3,6 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod desk;
 mod reach;
 mod apps;
+mod users;
 mod webhooks;
+mod deliveries;
+mod tail;
+mod history;
+mod papers;
+mod terminal;

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::desk::stranger;
 use crate::support::*;
 
 #[tokio::test]
@@ -29,6 +30,37 @@ async fn a_server_that_does_not_answer_ends_with_code_3() {
     let told =
         Shell::bare().with("CHATHOOK_PROFILE", "dev").run(&["apps", "list", "--server", &server]).await;
     assert!(told.refused(3).contains(&server), "{}", told.err);
+}
+
+#[tokio::test]
+async fn an_own_root_certificate_opens_tls_and_nothing_else_does() {
+    let (server, shell) = stranger().await;
+    server.otherwise(Answer::json(&json!({"data": [], "meta": {}})));
+    let told = shell.run(&["apps", "list", "--json"]).await;
+    assert!(told.refused(3).contains("TLS"), "{}", told.err);
+    assert_eq!(shell.run(&["apps", "list", "--json", "--ca", "ca.pem"]).await.json(), json!([]));
+    assert_eq!(server.next().await.header("key"), "mk_test");
+    assert!(shell.run(&["apps", "list", "--ca", "nothing.pem"]).await.refused(2).contains("--ca"));
+}
+
+#[tokio::test]
+async fn what_is_not_chathook_is_told_apart() {
+    let (server, shell) = stranger().await;
+    let page = |status| Answer::Full { status, headers: Vec::new(), body: b"<html>".to_vec() };
+    server.answer([page(200), page(502), Answer::json(&json!([])), Answer::redirect("https://example.com/")]);
+    for _ in 0..4 {
+        let told = shell.run(&["apps", "list", "--ca", "ca.pem"]).await;
+        assert!(told.refused(3).contains("not chathook"), "{}", told.err);
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_not_sent_in_the_clear_unnoticed() {
+    let shell = Shell::bare().with("CHATHOOK_PROFILE", "dev");
+    // A name that no resolver knows (RFC 6761).
+    let told = shell.run(&["apps", "list", "--server", "http://nowhere.invalid"]).await;
+    assert_eq!(told.code, 3);
+    assert!(told.err.contains("unencrypted"), "{}", told.err);
 }
 
 #[tokio::test]
