@@ -4,7 +4,6 @@
 
 pub mod system;
 pub mod machine;
-pub mod terminal;
 pub mod vault;
 pub mod resolver;
 pub mod certificates;

@@ -374,7 +374,7 @@ fn waiting(waiting: Waiting, now: Time) -> Finding {
         return Finding::warning(
             ABOUT,
             seen,
-            "Look at why: the listing with status=waiting tells what each was last answered.",
+            "Look at why: 'chathook deliveries list WEBHOOK --status waiting' lists them, 'show' tells each answer.",
         );
     }
     Finding::ok(ABOUT, seen)

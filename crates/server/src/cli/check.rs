@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use chathook_adapters::endpoints::HttpEndpointsConfig;
 use chathook_adapters::endpoints::probe::HttpProbe;
 use chathook_adapters::system::{RealClock, RealDice};
-use chathook_adapters::terminal::ask_hidden;
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::signature::SigningSecret;
 use chathook_domain::trigger::Trigger;
@@ -14,8 +13,9 @@ use chathook_domain::webhook::{Credentials, EndpointUrl};
 use chathook_engine::check::{Means, Subject, check};
 use clap::Args;
 
+use super::ask::secret_of_person;
 use super::exit::usage;
-use super::output::{Output, Reader};
+use super::output::{Output, Reader, shown};
 use super::report;
 use crate::config::{Config, ServeFlags};
 use crate::serve::certificates;
@@ -91,10 +91,8 @@ fn credentials(username: Option<&str>) -> anyhow::Result<Option<Credentials>> {
         (None, None) => Ok(None),
         (Some(username), Some(password)) => Ok(Some(Credentials { username: username.to_owned(), password })),
         (Some(username), None) => {
-            let password =
-                ask_hidden(&format!("Password of {username} at the endpoint: ")).map_err(|error| {
-                    usage(format!("CHATHOOK_CHECK_PASSWORD is not set, and nobody can be asked ({error})."))
-                })?;
+            let prompt = format!("Password of {} at the endpoint: ", shown(username));
+            let password = secret_of_person(&prompt, "set CHATHOOK_CHECK_PASSWORD")?;
             Ok(Some(Credentials { username: username.to_owned(), password }))
         }
         (None, Some(_)) => Err(usage(

@@ -246,5 +246,7 @@ async fn what_cannot_be_asked_ends_with_code_2() {
     shell().run(&["check", "hook.example.com"]).await.refused(2);
     let told = shell().with("CHATHOOK_CHECK_PASSWORD", "x").run(&["check", url]).await;
     assert!(told.refused(2).contains("CHATHOOK_CHECK_USERNAME"));
+    let told = shell().run(&["check", url, "--username", "hook"]).await;
+    assert!(told.refused(2).contains("CHATHOOK_CHECK_PASSWORD"));
     shell().with("CHATHOOK_CHECK_SECRET", "!").run(&["check", url]).await.refused(2);
 }

@@ -57,7 +57,7 @@ impl Stage {
 
 /// What a command said that was refused.
 #[track_caller]
-fn why(ran: &Ran) -> &str {
+fn refusal(ran: &Ran) -> &str {
     assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
     &ran.err
 }
@@ -106,7 +106,7 @@ async fn another_key_is_refused_and_nothing_changes() {
     let stage = Stage::new().await;
     fs::write(stage.place.path().join("master.key"), "07".repeat(32)).expect("written");
     let said = stage.restore(&[]).await;
-    assert!(why(&said).contains("master key at hand is not the one"), "{}", said.err);
+    assert!(refusal(&said).contains("master key at hand is not the one"), "{}", said.err);
     stage.is_untouched();
 }
 
@@ -120,7 +120,7 @@ async fn a_database_that_is_there_is_kept_unless_it_is_to_be_moved_aside() {
     fs::write(&log, "a log that would be read into another database").expect("written");
     let before = fs::read(&database).expect("there");
     let said = stage.restore(&[]).await;
-    assert!(why(&said).contains("is there already"), "{}", said.err);
+    assert!(refusal(&said).contains("is there already"), "{}", said.err);
     assert_eq!(fs::read(&database).expect("there"), before);
 
     let told = stage.restore(&["--force", "--json"]).await.json();
@@ -139,7 +139,7 @@ async fn a_log_without_its_database_is_in_the_way_as_well() {
     stage.bring_key();
     fs::write(stage.place.path().join("chathook.db-wal"), "of a database that was removed").expect("written");
     let said = stage.restore(&[]).await;
-    assert!(why(&said).contains("chathook.db-wal is there already"), "{}", said.err);
+    assert!(refusal(&said).contains("chathook.db-wal is there already"), "{}", said.err);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn under_a_running_server_nothing_is_replaced() {
     let here = ["restore", shown(&stage.backup()), "--force", "--data-dir", shown(running.data_dir())]
         .map(str::to_owned);
     let said = Shell::bare().run(&here.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(why(&said).contains("Another chathook uses this data directory"), "{}", said.err);
+    assert!(refusal(&said).contains("Another chathook uses this data directory"), "{}", said.err);
     running.app().await;
 }
 
@@ -163,7 +163,7 @@ async fn a_file_that_is_not_whole_or_not_ours_is_refused() {
     {
         fs::write(&file, bytes).expect("written");
         let said = stage.restore_file(&file, &[]).await;
-        assert!(why(&said).contains("not fit to be restored") && said.err.contains(why), "{}", said.err);
+        assert!(refusal(&said).contains("not fit to be restored") && said.err.contains(why), "{}", said.err);
         stage.is_untouched();
     }
     fs::write(&file, &whole).expect("written");
@@ -171,9 +171,9 @@ async fn a_file_that_is_not_whole_or_not_ours_is_refused() {
     db.execute("INSERT INTO migration (version, name, checksum) VALUES (99, 'next', '')", [])
         .expect("written");
     drop(db);
-    assert!(why(&stage.restore_file(&file, &[]).await).contains("newer version"));
+    assert!(refusal(&stage.restore_file(&file, &[]).await).contains("newer version"));
     let absent = stage.kept.path().join("absent.db");
-    assert!(why(&stage.restore_file(&absent, &[]).await).contains("There is no file"));
+    assert!(refusal(&stage.restore_file(&absent, &[]).await).contains("There is no file"));
     stage.is_untouched();
 }
 
@@ -181,6 +181,6 @@ async fn a_file_that_is_not_whole_or_not_ours_is_refused() {
 async fn a_copy_that_was_taken_with_its_log_is_refused() {
     let stage = Stage::new().await;
     fs::write(stage.kept.path().join("copy.db-wal"), "what was written last").expect("written");
-    assert!(why(&stage.restore(&[]).await).contains("copy.db-wal stands beside the file"));
+    assert!(refusal(&stage.restore(&[]).await).contains("copy.db-wal stands beside the file"));
     stage.is_untouched();
 }
