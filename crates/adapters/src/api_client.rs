@@ -41,6 +41,8 @@ pub enum Access {
     Management { key: String, secret: String },
     /// For `/v3`, as the customer's own server.
     App { api_key: String },
+    /// For what everyone may ask, such as `/healthz`.
+    Nothing,
 }
 
 impl Access {
@@ -50,6 +52,7 @@ impl Access {
         match self {
             Self::Management { key, secret } => vec![("key", key), ("secret", secret)],
             Self::App { api_key } => vec![("apikey", api_key)],
+            Self::Nothing => Vec::new(),
         }
     }
 }

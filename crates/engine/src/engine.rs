@@ -39,6 +39,16 @@ pub struct Engine {
     pub(crate) replay_nudge: Notify,
 }
 
+/// As [`Engine::event_id`], where there is no engine.
+pub(crate) fn fresh_event_id(clock: &dyn Clock, dice: &dyn Dice) -> EventId {
+    let ms = clock.now().ms.max(0).cast_unsigned();
+    let random = dice.bits().to_be_bytes();
+    let mut tail = [0; 10];
+    tail.copy_from_slice(&random[..10]);
+    let id = uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid();
+    EventId::trusted(&format!("evt_{}", id.simple()))
+}
+
 /// Says why a literal address may not be called.
 pub type JudgeLiteral = dyn Fn(&IpAddr) -> Result<(), String> + Send + Sync;
 
@@ -112,12 +122,7 @@ impl Engine {
 
     /// A fresh event id: time first, so that ids sort as they were made.
     pub(crate) fn event_id(&self) -> EventId {
-        let ms = self.clock.now().ms.max(0).cast_unsigned();
-        let random = self.dice.bits().to_be_bytes();
-        let mut tail = [0; 10];
-        tail.copy_from_slice(&random[..10]);
-        let id = uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid();
-        EventId::trusted(&format!("evt_{}", id.simple()))
+        fresh_event_id(&*self.clock, &*self.dice)
     }
 
     /// A user who may act: there, and not deactivated. The system user always may.

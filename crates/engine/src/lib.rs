@@ -30,3 +30,4 @@ pub mod connections;
 pub mod history;
 pub mod replay;
 pub mod test_event;
+pub mod check;

@@ -93,7 +93,13 @@ impl Engine {
 }
 
 /// The request as the sender of such a trigger would make it.
-fn post(trigger: Trigger, webhook: &Webhook, headers: Headers, body: &str, budget_ms: i64) -> Post {
+pub(crate) fn post(
+    trigger: Trigger,
+    webhook: &Webhook,
+    headers: Headers,
+    body: &str,
+    budget_ms: i64,
+) -> Post {
     let millis = |ms: i64| Duration::from_millis(ms.max(0).cast_unsigned());
     let (connect_timeout, timeout, answer_bytes_max) = match trigger {
         Trigger::BeforeMessage => (millis(budget_ms), millis(budget_ms), verdict::ANSWER_BYTES_MAX),

@@ -17,7 +17,7 @@ const ATTEMPTS_MAX: usize = 2_048;
 const HOOK_CALLS_MAX: usize = 1_024;
 const IDLE_CONNECTIONS_MAX: usize = 2_048;
 /// With fewer nothing works; a limit that does not allow for them is the operator's to raise.
-const SHARE_MIN: usize = 16;
+pub const SHARE_MIN: usize = 16;
 
 /// How many of each the process takes. Together with what is set aside they fit the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,6 +24,9 @@ use crate::limits::Limits;
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
 pub const DEV_MANAGEMENT_SECRET: &str = "dev-secret";
 
+/// In the data directory.
+pub const CREDENTIALS_FILE: &str = "credentials.toml";
+
 /// Runs until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir)
@@ -93,7 +96,7 @@ struct CredentialsFile {
 
 /// The management credentials: of the environment, else of the file, else made now and printed once.
 fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
-    let path = data_dir.join("credentials.toml");
+    let path = data_dir.join(CREDENTIALS_FILE);
     let from_env =
         (std::env::var("CHATHOOK_MANAGEMENT_KEY").ok(), std::env::var("CHATHOOK_MANAGEMENT_SECRET").ok());
     let credentials = match from_env {
@@ -146,7 +149,8 @@ fn make_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     Ok(ManagementCredentials { key: file.management_key, secret: file.management_secret })
 }
 
-fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
+/// Speaks TLS with these files, which must fit together.
+pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("tls_key {} holds no private key in PEM", files.key.display()))?;

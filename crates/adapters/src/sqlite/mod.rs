@@ -7,6 +7,7 @@ pub mod backup;
 mod cache;
 mod calls;
 mod changes;
+pub mod checkup;
 mod connections;
 mod deliveries;
 mod endings;
@@ -28,6 +29,7 @@ mod receipts;
 mod record;
 mod removals;
 mod replays;
+pub mod restore;
 mod retention;
 mod settlements;
 mod test_deliveries;
@@ -306,6 +308,21 @@ fn locked(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+    }
+}
+
+/// Whether a server uses the directory now. Makes nothing, and lets go at once.
+pub fn is_in_use(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(OpenError::File(path, error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(OpenError::File(path, error)),
     }
 }
 

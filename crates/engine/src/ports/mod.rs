@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoints;
+pub mod probe;
 pub mod stored;
 pub mod told;
 pub mod history;

@@ -14,6 +14,7 @@ pub mod ask;
 mod when;
 mod words;
 pub mod remote;
+mod report;
 mod lists;
 mod attempts;
 mod apps;
@@ -21,6 +22,9 @@ mod users;
 mod calls;
 mod configuration;
 mod webhooks;
+mod check;
+mod doctor;
+mod restore;
 mod tail;
 mod deliveries;
 mod replay;
@@ -48,6 +52,12 @@ pub enum Command {
     Serve(ServeFlags),
     /// A copy of the database, while the server runs or not
     Backup(BackupFlags),
+    /// Puts a backup in the place of the database of a server that does not run
+    Restore(restore::RestoreFlags),
+    /// Is this endpoint fit to receive webhooks?
+    Check(check::CheckFlags),
+    /// Is this machine fit for the server? Takes the flags of 'serve'
+    Doctor(Box<doctor::DoctorFlags>),
     /// The tenants of a server
     Apps(apps::AppsFlags),
     /// The webhooks of an app
@@ -88,6 +98,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
             backup::run(config).await
         }
+        Command::Restore(flags) => restore::run(flags).await,
+        Command::Check(flags) => check::run(flags).await,
+        Command::Doctor(flags) => doctor::run(*flags).await,
         Command::Apps(flags) => apps::run(flags).await,
         Command::Webhooks(flags) => webhooks::run(flags).await,
         Command::Deliveries(flags) => deliveries::run(flags).await,
