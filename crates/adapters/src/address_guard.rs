@@ -4,7 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use chathook_domain::address::{Host, OpenNetworks, Refused, canonical};
+use chathook_domain::address::{AddressClass, Host, OpenNetworks, Refused, canonical, class_of};
+use chathook_domain::fitness::{JudgedAddress, Reach};
 use chathook_domain::outcome::Failure;
 use chathook_domain::webhook::EndpointUrl;
 
@@ -36,15 +37,33 @@ impl AddressGuard {
         if !url.is_https() && !self.allow_http {
             return Err(Failure::SchemeRefused);
         }
-        let found = match url.host() {
-            Host::Ipv4(address) => vec![IpAddr::V4(address)],
-            Host::Ipv6(address) => vec![IpAddr::V6(address)],
+        let found = self.addresses(url).await?;
+        self.judge(url, &found)
+    }
+
+    /// Every address behind the URL's host and the judgement on it, for a report.
+    ///
+    /// # Errors
+    /// `NameNotResolved`.
+    pub async fn judged_addresses(&self, url: &EndpointUrl) -> Result<Vec<JudgedAddress>, Failure> {
+        let found = self.addresses(url).await?;
+        let judged = |address| {
+            let reach = if class_of(address) == AddressClass::Public { Reach::Public } else { Reach::Opened };
+            let judgement = self.open_networks.may_call(address).map(|()| reach);
+            JudgedAddress { address: canonical(address), judgement }
+        };
+        Ok(found.into_iter().map(judged).collect())
+    }
+
+    async fn addresses(&self, url: &EndpointUrl) -> Result<Vec<IpAddr>, Failure> {
+        match url.host() {
+            Host::Ipv4(address) => Ok(vec![IpAddr::V4(address)]),
+            Host::Ipv6(address) => Ok(vec![IpAddr::V6(address)]),
             Host::Domain(name) => {
                 let resolved = self.resolver.resolve(name).await;
-                resolved.map_err(Failure::NameNotResolved)?.to_vec()
+                Ok(resolved.map_err(Failure::NameNotResolved)?.to_vec())
             }
-        };
-        self.judge(url, &found)
+        }
     }
 
     /// A name that leads to public and private addresses keeps the public ones: dropping the

@@ -3,6 +3,7 @@
 
 mod connection;
 mod pool;
+pub mod probe;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chathook_domain::address::OpenNetworks;
+use chathook_domain::fitness::answers::Head;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_engine::ports::endpoints::{Endpoints, Exchange, Phases, Post};
 use http_body_util::Full;
@@ -60,17 +62,22 @@ impl HttpEndpoints {
     /// # Errors
     /// A sentence: the root certificates could not be had.
     pub fn with_resolver(config: HttpEndpointsConfig, resolver: Arc<dyn Resolver>) -> Result<Self, String> {
-        let tls = TlsConnector::from(Arc::new(tls_config(&config)?));
+        let tls = tls_config(&config)?;
+        Ok(Self::with_tls(config, tls, resolver))
+    }
+
+    fn with_tls(config: HttpEndpointsConfig, tls: ClientConfig, resolver: Arc<dyn Resolver>) -> Self {
+        let tls = TlsConnector::from(Arc::new(tls));
         let pool = Pool::new(config.idle_connections_max);
         let guard = AddressGuard::new(config.open_networks, config.allow_http, resolver);
-        Ok(Self { guard, tls, pool })
+        Self { guard, tls, pool }
     }
 
     async fn exchange(&self, post: &Post, trace: &mut Trace) -> Result<Answer, Failure> {
         let origin = Origin::of(&post.to);
         while let Some(mut kept) = self.pool.take(&origin) {
             match send(&mut kept, post, trace).await {
-                Ok(response) => return self.finish(post, origin, kept, response).await,
+                Ok(response) => return self.finish(post, origin, kept, response, trace).await,
                 // The other side ended it while it waited. Nothing went out, so the next may try.
                 Err(NotAnswered::Unsent) => {}
                 // It ended in silence, so this says nothing about the endpoint: once more, on
@@ -82,7 +89,7 @@ impl HttpEndpoints {
         // Boxed, because most requests need none of it.
         let mut fresh = Box::pin(self.open(post, trace)).await?;
         match send(&mut fresh, post, trace).await {
-            Ok(response) => self.finish(post, origin, fresh, response).await,
+            Ok(response) => self.finish(post, origin, fresh, response, trace).await,
             Err(NotAnswered::Silent(failure) | NotAnswered::Broken(failure)) => Err(failure),
             Err(NotAnswered::Unsent) => Err(Failure::Broken("the new connection ended at once".to_owned())),
         }
@@ -124,7 +131,11 @@ impl HttpEndpoints {
         origin: Origin,
         mut connection: Connection,
         response: Response<Incoming>,
+        trace: &mut Trace,
     ) -> Result<Answer, Failure> {
+        if let Heads::Kept(head) = &mut trace.heads {
+            *head = Some(probe::head_of(&response));
+        }
         let status = response.status().as_u16();
         let retry_after_s = retry_after_s(&response);
         let (body, is_cut) = read_body(&mut connection, response.into_body(), post.answer_bytes_max).await?;
@@ -138,9 +149,14 @@ impl HttpEndpoints {
 #[async_trait]
 impl Endpoints for HttpEndpoints {
     async fn post(&self, post: Post) -> Exchange {
+        self.post_traced(&post, &mut Trace::default()).await
+    }
+}
+
+impl HttpEndpoints {
+    async fn post_traced(&self, post: &Post, trace: &mut Trace) -> Exchange {
         let began = Instant::now();
-        let mut trace = Trace::default();
-        let result = match timeout(post.timeout, self.exchange(&post, &mut trace)).await {
+        let result = match timeout(post.timeout, self.exchange(post, trace)).await {
             Ok(result) => result,
             // The connect clock may be the longer one; what did not happen is the same.
             Err(_) if trace.is_connecting => Err(Failure::ConnectTimeout),
@@ -148,7 +164,7 @@ impl Endpoints for HttpEndpoints {
         };
         trace.phases.total_us = micros(began.elapsed());
         let outcome = result.map_or_else(Outcome::Failed, Outcome::Answered);
-        Exchange { outcome, phases: trace.phases, address: trace.address }
+        Exchange { outcome, phases: std::mem::take(&mut trace.phases), address: trace.address.take() }
     }
 }
 
@@ -158,6 +174,15 @@ struct Trace {
     phases: Phases,
     address: Option<Arc<str>>,
     is_connecting: bool,
+    heads: Heads,
+}
+
+/// Whether somebody wants to see the head of the answer. Deliveries go by the status alone.
+#[derive(Default)]
+enum Heads {
+    #[default]
+    Passed,
+    Kept(Option<Head>),
 }
 
 /// Sends the request; the first byte's time counts from here.
@@ -227,6 +252,18 @@ fn micros(duration: Duration) -> u64 {
 }
 
 fn tls_config(config: &HttpEndpointsConfig) -> Result<ClientConfig, String> {
+    let roots = trusted_roots(config)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(tls)
+}
+
+fn trusted_roots(config: &HttpEndpointsConfig) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for root in &config.extra_roots {
         let added = roots.add(root.clone());
@@ -240,12 +277,5 @@ fn tls_config(config: &HttpEndpointsConfig) -> Result<ClientConfig, String> {
             return Err(format!("this system has no root certificates{why}"));
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(tls)
+    Ok(roots)
 }

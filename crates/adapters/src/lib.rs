@@ -3,9 +3,12 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod system;
+pub mod machine;
 pub mod vault;
 pub mod resolver;
+pub mod certificates;
 pub mod address_guard;
 pub mod endpoints;
+pub mod api_client;
 pub mod local_bus;
 pub mod sqlite;

@@ -10,11 +10,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use chathook_domain::checkup::{KeyFit, KeyPlace};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 const NONCE_BYTES: usize = 24;
-const KEY_FILE: &str = "master.key";
+/// In the data directory.
+pub const KEY_FILE: &str = "master.key";
 const CHECK_RECORD: &str = "vault_check";
 const CHECK_WORD: &[u8] = b"chathook";
 
@@ -43,23 +45,32 @@ impl Vault {
     /// # Errors
     /// A sentence for the operator.
     pub fn from_env_or_file(env: Option<&str>, dir: &Path) -> Result<Self, String> {
+        if let Some((vault, _)) = Self::at_hand(env, dir)? {
+            return Ok(vault);
+        }
+        let (key, path) = (random(), dir.join(KEY_FILE));
+        keep(&key, dir).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self::from_key(key))
+    }
+
+    /// As [`Self::from_env_or_file`], and says where the key was found; never makes one.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub fn at_hand(env: Option<&str>, dir: &Path) -> Result<Option<(Self, KeyPlace)>, String> {
         if let Some(text) = env {
             let key = parse_key(text)
                 .ok_or("CHATHOOK_MASTER_KEY must be 64 hex characters or the base64 of 32 bytes")?;
-            return Ok(Self::from_key(key));
+            return Ok(Some((Self::from_key(key), KeyPlace::Environment)));
         }
         let path = dir.join(KEY_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let key = parse_key(&text)
                     .ok_or_else(|| format!("{} does not hold a master key", path.display()))?;
-                Ok(Self::from_key(key))
+                Ok(Some((Self::from_key(key), KeyPlace::File)))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key = random();
-                keep(&key, dir).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-                Ok(Self::from_key(key))
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("cannot read {}: {error}", path.display())),
         }
     }
@@ -111,24 +122,30 @@ impl Vault {
 
 /// Writes the check word at the first start, and opens it at every other.
 pub(crate) fn check(db: &rusqlite::Connection, vault: &Vault) -> Result<(), String> {
-    use rusqlite::OptionalExtension as _;
-
-    let kept: Option<Vec<u8>> = db
-        .query_row("SELECT sealed FROM vault_check", [], |row| row.get(0))
-        .optional()
-        .map_err(|error| format!("cannot read the check word: {error}"))?;
-    match kept {
-        Some(sealed) => match vault.open(CHECK_RECORD, &sealed) {
-            Ok(word) if word == CHECK_WORD => Ok(()),
-            Ok(_) | Err(_) => Err("the master key is not the one this store was made with; give the right \
-                     CHATHOOK_MASTER_KEY or master.key"
-                .to_owned()),
-        },
-        None => db
+    match fit(db, Some(vault)).map_err(|error| format!("cannot read the check word: {error}"))? {
+        KeyFit::Right => Ok(()),
+        KeyFit::Wrong => Err("the master key is not the one this store was made with; give the right \
+                              CHATHOOK_MASTER_KEY or master.key"
+            .to_owned()),
+        KeyFit::NothingSealed => db
             .execute("INSERT INTO vault_check (sealed) VALUES (?1)", [vault.check_word()])
             .map(|_| ())
             .map_err(|error| format!("cannot write the check word: {error}")),
     }
+}
+
+/// Whether this key, or none, is the one of the check word. Only reads.
+pub(crate) fn fit(db: &rusqlite::Connection, vault: Option<&Vault>) -> rusqlite::Result<KeyFit> {
+    use rusqlite::OptionalExtension as _;
+
+    let kept =
+        db.query_row("SELECT sealed FROM vault_check", [], |row| row.get::<_, Vec<u8>>(0)).optional()?;
+    let opened = kept.map(|sealed| vault.map(|vault| vault.open(CHECK_RECORD, &sealed)));
+    Ok(match opened {
+        None => KeyFit::NothingSealed,
+        Some(Some(Ok(word))) if word == CHECK_WORD => KeyFit::Right,
+        Some(Some(Ok(_) | Err(_)) | None) => KeyFit::Wrong,
+    })
 }
 
 fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {

@@ -4,6 +4,7 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod refusal;
+pub mod finding;
 pub mod ids;
 pub mod fields;
 pub mod retention;
@@ -31,6 +32,8 @@ pub mod line;
 pub mod history;
 pub mod replay;
 pub mod sample;
+pub mod fitness;
+pub mod checkup;
 pub mod stats;
 pub mod tally;
 pub mod needs;

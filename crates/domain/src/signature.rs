@@ -43,6 +43,13 @@ impl SigningSecret {
         &self.0.bytes
     }
 
+    /// Reads what [`Self::to_text`] writes; a secret without `whsec_` is taken as well.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
+        (!bytes.is_empty()).then(|| Self::new(bytes))
+    }
+
     #[must_use]
     pub fn to_text(&self) -> String {
         format!("whsec_{}", STANDARD.encode(&self.0.bytes))

@@ -10,8 +10,10 @@ use chathook_domain::user::User;
 use tokio::sync::{Notify, watch};
 
 use crate::asked_log::{AskedLog, write_asked};
+use crate::caller::Caller;
 use crate::hooks::Hooks;
 use crate::lines::Lines;
+use crate::live::Live;
 use crate::means::Means;
 use crate::muids::MuidsUnderWay;
 use crate::ports::bus::Bus;
@@ -39,6 +41,16 @@ pub struct Engine {
     pub(crate) replay_nudge: Notify,
 }
 
+/// As [`Engine::event_id`], where there is no engine.
+pub(crate) fn fresh_event_id(clock: &dyn Clock, dice: &dyn Dice) -> EventId {
+    let ms = clock.now().ms.max(0).cast_unsigned();
+    let random = dice.bits().to_be_bytes();
+    let mut tail = [0; 10];
+    tail.copy_from_slice(&random[..10]);
+    let id = uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid();
+    EventId::trusted(&format!("evt_{}", id.simple()))
+}
+
 /// Says why a literal address may not be called.
 pub type JudgeLiteral = dyn Fn(&IpAddr) -> Result<(), String> + Send + Sync;
 
@@ -62,8 +74,9 @@ pub struct Ports {
 }
 
 impl Engine {
+    /// At most `hook_calls_max` calls to `before_message` endpoints are in flight, one of each kept aside.
     #[must_use]
-    pub fn new(ports: Ports, rules: EndpointRules) -> Self {
+    pub fn new(ports: Ports, rules: EndpointRules, hook_calls_max: usize) -> Self {
         let start = StartId::trusted(&format!("start_{:032x}", ports.dice.bits()));
         Self {
             store: ports.store,
@@ -75,7 +88,7 @@ impl Engine {
             start,
             rules,
             tallies: Arc::default(),
-            hooks: Hooks::default(),
+            hooks: Hooks::bounded(hook_calls_max),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
             replay_nudge: Notify::new(),
@@ -101,14 +114,24 @@ impl Engine {
         write_asked(&self.asked_log, &self.tallies, &self.store, &*self.clock, stop).await;
     }
 
+    /// The app's sockets, but for the one that called.
+    pub(crate) fn live(&self, caller: &Caller) -> Live {
+        Live {
+            bus: self.bus.clone(),
+            tallies: self.tallies.clone(),
+            app: caller.app.id.clone(),
+            except: caller.session.clone(),
+        }
+    }
+
+    /// All sockets of an app.
+    pub(crate) fn live_of(&self, app: &AppId) -> Live {
+        Live { bus: self.bus.clone(), tallies: self.tallies.clone(), app: app.clone(), except: None }
+    }
+
     /// A fresh event id: time first, so that ids sort as they were made.
     pub(crate) fn event_id(&self) -> EventId {
-        let ms = self.clock.now().ms.max(0).cast_unsigned();
-        let random = self.dice.bits().to_be_bytes();
-        let mut tail = [0; 10];
-        tail.copy_from_slice(&random[..10]);
-        let id = uuid::Builder::from_unix_timestamp_millis(ms, &tail).into_uuid();
-        EventId::trusted(&format!("evt_{}", id.simple()))
+        fresh_event_id(&*self.clock, &*self.dice)
     }
 
     /// A user who may act: there, and not deactivated. The system user always may.

@@ -308,7 +308,7 @@ impl Engine {
 
     async fn write_turns(&self) {
         while let Some((row, turned, at)) = self.tallies.first_turn() {
-            match self.store.keep_turn(row, turned, at).await {
+            match self.store.keep_turn(&self.start, row, turned, at).await {
                 Ok(()) => self.tallies.drop_first_turn(),
                 // It waits for the next turn, or the next minute.
                 Err(error) if is_passing(&error) => return,

@@ -18,10 +18,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::{Config, LogFormat, TlsFiles};
+use crate::limits::Limits;
 
 /// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
 pub const DEV_MANAGEMENT_SECRET: &str = "dev-secret";
+
+/// In the data directory.
+pub const CREDENTIALS_FILE: &str = "credentials.toml";
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
@@ -46,6 +50,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             .webhook_backlog_max
             .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
+        limits: Limits::here(),
         clock: Arc::new(RealClock::new()),
         dice: Arc::new(RealDice),
     };
@@ -91,7 +96,7 @@ struct CredentialsFile {
 
 /// The management credentials: of the environment, else of the file, else made now and printed once.
 fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
-    let path = data_dir.join("credentials.toml");
+    let path = data_dir.join(CREDENTIALS_FILE);
     let from_env =
         (std::env::var("CHATHOOK_MANAGEMENT_KEY").ok(), std::env::var("CHATHOOK_MANAGEMENT_SECRET").ok());
     let credentials = match from_env {
@@ -114,7 +119,8 @@ fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
     Ok(credentials)
 }
 
-fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
+/// The management credentials that a server keeps in its data directory.
+pub fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let file: CredentialsFile = toml::from_str(&text)
         .with_context(|| format!("{} is not right: mend or remove it", path.display()))?;
@@ -143,7 +149,8 @@ fn make_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     Ok(ManagementCredentials { key: file.management_key, secret: file.management_secret })
 }
 
-fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
+/// Speaks TLS with these files, which must fit together.
+pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .with_context(|| format!("tls_key {} holds no private key in PEM", files.key.display()))?;
@@ -164,7 +171,8 @@ fn roots(files: &[PathBuf]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a PEM file, at least one.
+pub fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
     let found = found.with_context(|| format!("{} is not PEM", path.display()))?;

@@ -1,5 +1,6 @@
 //! Brings the schema up to date at start: forward only, each step once, held by checksums.
 
+use chathook_domain::checkup::Schema;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest as _, Sha256};
 
@@ -11,13 +12,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { version: 1, name: "tenants", sql: include_str!("../../migrations/0001_tenants.sql") },
     Migration { version: 2, name: "messages", sql: include_str!("../../migrations/0002_messages.sql") },
     Migration { version: 3, name: "deliveries", sql: include_str!("../../migrations/0003_deliveries.sql") },
     Migration { version: 4, name: "record", sql: include_str!("../../migrations/0004_record.sql") },
     Migration { version: 5, name: "upkeep", sql: include_str!("../../migrations/0005_upkeep.sql") },
-    Migration { version: 6, name: "tallies", sql: include_str!("../../migrations/0006_tallies.sql") },
+    Migration { version: 6, name: "calls", sql: include_str!("../../migrations/0006_calls.sql") },
+    Migration { version: 7, name: "tallies", sql: include_str!("../../migrations/0007_tallies.sql") },
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {
@@ -51,6 +53,24 @@ pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {
         }
     }
     Ok(())
+}
+
+/// The schema of a database that is only read.
+pub(super) fn seen(db: &Connection) -> rusqlite::Result<Schema> {
+    let table = "SELECT count(*) FROM sqlite_schema WHERE name = 'migration'";
+    if db.query_row(table, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(Schema::Foreign);
+    }
+    let applied = applied(db)?;
+    for (version, known) in &applied {
+        match MIGRATIONS.iter().find(|migration| migration.version == *version) {
+            None => return Ok(Schema::Newer(*version)),
+            Some(migration) if checksum(migration.sql) != *known => return Ok(Schema::Changed(*version)),
+            Some(_) => {}
+        }
+    }
+    let missing = MIGRATIONS.len() - applied.len();
+    Ok(if missing == 0 { Schema::Current } else { Schema::Older(missing) })
 }
 
 fn applied(db: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {

@@ -5,7 +5,9 @@
 mod apps;
 pub mod backup;
 mod cache;
+mod calls;
 mod changes;
+pub mod checkup;
 mod connections;
 mod deliveries;
 mod endings;
@@ -28,6 +30,7 @@ mod receipts;
 mod record;
 mod removals;
 mod replays;
+pub mod restore;
 mod retention;
 mod settlements;
 mod standings;
@@ -45,7 +48,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
-use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
+use chathook_engine::ports::store::{Offers, Store, StoreError, Stored, Told};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
@@ -179,17 +182,26 @@ impl Sqlite {
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::Anytime).await.map(|written| written.value)
+        self.write_told(job, Told::nobody()).await
     }
 
-    /// As [`Self::write`], for jobs that are many: this one refuses only before it writes, and costs less.
-    /// Tells how long the commit took as well.
-    async fn write_checked<T, J>(&self, job: J) -> Stored<Written<T>>
+    /// As [`Self::write`], and tells of what was committed.
+    async fn write_told<T, J>(&self, job: J, told: Told<T>) -> Stored<T>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::BeforeWriting).await
+        self.writer.write(job, Refuses::Anytime, told).await.map(|written| written.value)
+    }
+
+    /// As [`Self::write_told`], for jobs that are many: this one refuses only before it writes, and costs less.
+    /// Tells how long the commit took as well.
+    async fn write_checked<T, J>(&self, job: J, told: Told<T>) -> Stored<Written<T>>
+    where
+        T: Send + 'static,
+        J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
+    {
+        self.writer.write(job, Refuses::BeforeWriting, told).await
     }
 
     /// Runs a job that only reads, on a thread where it may block.
@@ -301,6 +313,21 @@ fn locked(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+    }
+}
+
+/// Whether a server uses the directory now. Makes nothing, and lets go at once.
+pub fn is_in_use(dir: &Path) -> Result<bool, OpenError> {
+    let path = dir.join(LOCK);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(OpenError::File(path, error)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(OpenError::File(path, error)),
     }
 }
 

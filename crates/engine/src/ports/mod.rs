@@ -3,7 +3,9 @@
 pub mod bus;
 pub mod clock;
 pub mod endpoints;
+pub mod probe;
 pub mod stored;
+pub mod told;
 pub mod history;
 pub mod tallies;
 pub mod people;

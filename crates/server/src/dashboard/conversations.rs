@@ -16,8 +16,6 @@ use crate::api::extract::{Ids, message_id};
 
 const SHOWN: usize = 50;
 const MESSAGES_SHOWN: i64 = 50;
-/// Characters of a message's text in a list.
-const TEXT_CHARS: usize = 120;
 
 pub fn routes() -> Routes {
     Routes::new()
@@ -50,7 +48,6 @@ struct MessageLine {
     url: String,
     sender: String,
     kind: String,
-    text: String,
     sent_at: Moment,
 }
 
@@ -105,17 +102,11 @@ async fn show_conversation(
 impl MessageLine {
     fn of(message: &Message, app_url: &str) -> Self {
         let value = message.to_json();
-        let text = value["data"]["text"].as_str().unwrap_or_default();
-        let mut shown: String = text.chars().take(TEXT_CHARS).collect();
-        if text.chars().count() > TEXT_CHARS {
-            shown.push('…');
-        }
         Self {
             id: message.id.to_string(),
             url: format!("{app_url}/messages/{}", message.id),
             sender: value["sender"].as_str().unwrap_or_default().to_owned(),
             kind: value["type"].as_str().unwrap_or_default().to_owned(),
-            text: shown,
             sent_at: Moment(message.sent_at),
         }
     }

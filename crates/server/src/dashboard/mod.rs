@@ -25,6 +25,13 @@ pub mod page;
 mod csrf;
 mod log_in;
 mod apps;
+mod span;
+mod waterfall;
+mod deliveries;
+mod delivery;
+mod replays;
+mod calls;
+mod messages;
 mod settings;
 mod plot;
 mod figures;
@@ -119,6 +126,11 @@ fn pages() -> Routes {
     Router::new()
         .route("/logout", post(log_in::log_out))
         .merge(apps::routes())
+        .merge(deliveries::routes())
+        .merge(delivery::routes())
+        .merge(replays::routes())
+        .merge(calls::routes())
+        .merge(messages::routes())
         .merge(settings::routes())
         .merge(overview::routes())
         .merge(health::routes())

@@ -38,6 +38,9 @@ pub struct Visit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     Overview,
+    Deliveries,
+    BeforeMessage,
+    Messages,
     People,
     Conversations,
     Settings,
@@ -45,12 +48,23 @@ pub enum Section {
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 4] = [Self::Overview, Self::People, Self::Conversations, Self::Settings];
+    pub const ALL: [Self; 7] = [
+        Self::Overview,
+        Self::Deliveries,
+        Self::BeforeMessage,
+        Self::Messages,
+        Self::People,
+        Self::Conversations,
+        Self::Settings,
+    ];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Deliveries => "Deliveries",
+            Self::BeforeMessage => "before_message",
+            Self::Messages => "Messages",
             Self::People => "People",
             Self::Conversations => "Conversations",
             Self::Settings => "Settings",
@@ -61,6 +75,9 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Overview => "overview",
+            Self::Deliveries => "deliveries",
+            Self::BeforeMessage => "before-message",
+            Self::Messages => "messages",
             Self::People => "people",
             Self::Conversations => "conversations",
             Self::Settings => "settings",

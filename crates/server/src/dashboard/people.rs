@@ -1,7 +1,6 @@
 //! The users of an app: who is there, who is online and on what, and what they are part of.
 
 use askama::Template;
-use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 use chathook_domain::ids::{Key, Uid};
 use chathook_domain::user::User;
@@ -10,7 +9,7 @@ use chathook_engine::ports::people::{ConversationLine, ConversationOf, PeopleFil
 use super::Routes;
 use super::moment::Moment;
 use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
-use crate::api::extract::{Ids, message_id, person};
+use crate::api::extract::{Ids, person};
 use crate::api::lists::search_text;
 
 const SHOWN: usize = 50;
@@ -19,7 +18,6 @@ pub fn routes() -> Routes {
     Routes::new()
         .route("/apps/{app_id}/people", get(list_people))
         .route("/apps/{app_id}/people/{uid}", get(show_person))
-        .route("/apps/{app_id}/find-message", get(find_message))
 }
 
 #[derive(Template)]
@@ -181,11 +179,4 @@ pub fn after_link(base: &str, key: &Key) -> String {
     let mut query = form_urlencoded::Serializer::new(format!("{base}?"));
     query.append_pair("after", key.as_str());
     query.finish()
-}
-
-/// Goes to the timeline of a message.
-async fn find_message(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
-    let app = visit.app(&app).await?;
-    let id = message_id(params.text("id").unwrap_or_default().trim())?;
-    Ok(Redirect::to(&format!("{}/apps/{}/messages/{id}", super::ROOT, app.id)).into_response())
 }

@@ -19,8 +19,13 @@ use crate::{MESSAGES_PER_ROUND, STOP_MAX, message_ids};
 
 /// Says whether there is a backup, and what the command said.
 async fn back_up(data_dir: &Path, file: &Path) -> (bool, String) {
+    run("backup", file, data_dir).await
+}
+
+/// Says whether the command did it, and what it said.
+async fn run(verb: &str, file: &Path, data_dir: &Path) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chathook"));
-    command.arg("backup").arg(file).arg("--data-dir").arg(data_dir).current_dir(data_dir);
+    command.arg(verb).arg(file).arg("--data-dir").arg(data_dir).current_dir(data_dir);
     let running = tokio::task::spawn_blocking(move || command.output());
     let output = timeout(FAIL_SAFE, running).await.expect("it ends in time").expect("no panic");
     let output = output.expect("the binary runs");
@@ -57,8 +62,9 @@ async fn a_backup_made_under_load_holds_all_that_was_acknowledged_and_delivers_w
     server.kill();
     let delivered_by_the_first = message_ids(&sink.sightings());
 
-    fs::copy(&file, restored.path().join("chathook.db")).expect("copied");
     fs::copy(data_dir.path().join("master.key"), restored.path().join("master.key")).expect("copied");
+    let (is_restored, said) = run("restore", &file, restored.path()).await;
+    assert!(is_restored && said.contains("checked and whole"), "{said}");
     sink.answer_after(Duration::ZERO);
     let second = Start::new(restored.path(), &sink.ca_file).run().await;
     let stored = load::stored(&tenant, second.address).await;

@@ -32,6 +32,17 @@ pub fn ca() -> &'static Ca {
     &CA
 }
 
+impl Ca {
+    /// As programs are given it.
+    pub fn pem(&self) -> String {
+        use base64::Engine as _;
+        let coded = base64::engine::general_purpose::STANDARD.encode(&self.der);
+        let lines: Vec<&str> =
+            coded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+}
+
 /// What the endpoint does with one request.
 #[derive(Debug, Clone)]
 pub enum Answer {
@@ -110,15 +121,22 @@ impl Received {
     }
 }
 
+/// What the request is answered.
+type Decides = Box<dyn FnMut(&Received) -> Answer + Send>;
+
 #[derive(Default)]
 struct Script {
     next: VecDeque<Answer>,
     of_text: HashMap<String, VecDeque<Answer>>,
     otherwise: Option<Answer>,
+    decides: Option<Decides>,
 }
 
 impl Script {
     fn answer(&mut self, request: &Received) -> Answer {
+        if let Some(decides) = &mut self.decides {
+            return decides(request);
+        }
         let own = self.of_text.get_mut(request.text()).and_then(VecDeque::pop_front);
         own.or_else(|| self.next.pop_front())
             .or_else(|| self.otherwise.clone())
@@ -136,11 +154,16 @@ pub struct Endpoint {
 impl Endpoint {
     /// Answers `200 {}` until told otherwise.
     pub async fn start() -> Self {
+        Self::showing(acceptor()).await
+    }
+
+    /// The same, with a certificate of the test's own.
+    pub async fn showing(acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let script = Arc::new(Mutex::new(Script::default()));
         let (sender, arrived) = mpsc::unbounded_channel();
-        let listening = tokio::spawn(listen(listener, acceptor(), script.clone(), sender));
+        let listening = tokio::spawn(listen(listener, acceptor, script.clone(), sender));
         Self { port, script, arrived: tokio::sync::Mutex::new(arrived), listening }
     }
 
@@ -161,6 +184,11 @@ impl Endpoint {
     /// Does this with all others.
     pub fn otherwise(&self, answer: Answer) {
         self.script.lock().expect("the script").otherwise = Some(answer);
+    }
+
+    /// Lets the request decide what it is answered.
+    pub fn decide(&self, decides: impl FnMut(&Received) -> Answer + Send + 'static) {
+        self.script.lock().expect("the script").decides = Some(Box::new(decides));
     }
 
     /// The next request that arrived.
@@ -185,9 +213,28 @@ impl Endpoint {
 }
 
 fn acceptor() -> TlsAcceptor {
+    acceptor_of(&params(), Signed::ByCa)
+}
+
+/// Who signs an endpoint's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signed {
+    ByCa,
+    ByItself,
+}
+
+/// A certificate for loopback; the test may change it.
+pub fn params() -> CertificateParams {
+    CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names")
+}
+
+pub fn acceptor_of(params: &CertificateParams, signed: Signed) -> TlsAcceptor {
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).expect("names");
-    let leaf = params.signed_by(&key, &ca().issuer).expect("a certificate");
+    let leaf = match signed {
+        Signed::ByCa => params.signed_by(&key, &ca().issuer),
+        Signed::ByItself => params.self_signed(&key),
+    };
+    let leaf = leaf.expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = rustls::ServerConfig::builder_with_provider(provider)
