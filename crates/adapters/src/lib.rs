@@ -7,5 +7,7 @@ pub mod vault;
 pub mod resolver;
 pub mod address_guard;
 pub mod endpoints;
+pub mod listen_wire;
+pub mod listeners;
 pub mod local_bus;
 pub mod sqlite;

@@ -14,6 +14,7 @@ mod hooks;
 mod asked_log;
 mod muids;
 pub mod engine;
+pub mod listeners;
 pub mod upkeep;
 pub mod apps;
 pub mod users;

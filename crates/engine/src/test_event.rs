@@ -1,6 +1,7 @@
 //! Sample events sent by hand, on the way of real ones: the present configuration, the same guard, the
 //! same sender, the same clocks. Nothing of them is in any lane, and none has a number.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub struct Tested {
     pub trigger: Trigger,
     pub url: String,
     /// As they were sent, but for secrets.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     pub body: String,
     pub is_success: bool,
     pub attempt: Attempt,
@@ -139,11 +140,11 @@ fn judged(webhook: &Webhook, outcome: &Outcome, at: chathook_domain::ids::Time) 
     TestedVerdict { judgement, data }
 }
 
-fn masked(headers: &Headers) -> Vec<(&'static str, String)> {
-    let shown = |(name, value): &(&'static str, Bytes)| {
+fn masked(headers: &Headers) -> Vec<(Cow<'static, str>, String)> {
+    let shown = |(name, value): &(Cow<'static, str>, Bytes)| {
         let value = String::from_utf8_lossy(value);
         let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
-        (*name, if *name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
+        (name.clone(), if name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
     };
     headers.lines().iter().map(shown).collect()
 }

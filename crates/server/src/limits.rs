@@ -14,6 +14,9 @@ const HANDLES_OF_ALL_ELSE: usize = 64;
 /// More would help no endpoint, and each holds buffers: an answer of up to 64 KiB, a TLS session.
 const ATTEMPTS_MAX: usize = 2_048;
 const IDLE_CONNECTIONS_MAX: usize = 2_048;
+/// Each is a person at work; more would be a mistake, and each may hold a few answers of up to 1 MiB.
+const LISTENERS_MAX: usize = 64;
+const LISTENERS_MIN: usize = 4;
 /// With fewer nothing works; a limit that does not allow for them is the operator's to raise.
 const SHARE_MIN: usize = 16;
 
@@ -24,6 +27,8 @@ pub struct Limits {
     pub handles: usize,
     /// Connections of clients, sockets among them.
     pub connections: usize,
+    /// Connections down which webhooks are delivered (`chathook listen`), beside those of clients.
+    pub listeners: usize,
     /// Requests to endpoints in flight, over all webhooks.
     pub attempts: usize,
     /// Connections kept open to endpoints between two requests, over all of them.
@@ -39,15 +44,16 @@ impl Limits {
     }
 
     /// A quarter of what can be divided is for attempts, a quarter for idle connections, each up to
-    /// what is of use; clients get the rest.
+    /// what is of use; listeners get a few, and clients the rest.
     #[must_use]
     pub fn of(handles: usize) -> Self {
         let set_aside = HANDLES_OF_STORE + THREADS_MAX * HANDLES_OF_LOOK_UP + HANDLES_OF_ALL_ELSE;
         let left = handles.saturating_sub(set_aside);
         let attempts = (left / 4).clamp(SHARE_MIN, ATTEMPTS_MAX);
         let idle_connections = (left / 4).clamp(SHARE_MIN, IDLE_CONNECTIONS_MAX);
-        let connections = left.saturating_sub(attempts + idle_connections).max(SHARE_MIN);
-        Self { handles, connections, attempts, idle_connections }
+        let listeners = (left / 32).clamp(LISTENERS_MIN, LISTENERS_MAX);
+        let connections = left.saturating_sub(attempts + idle_connections + listeners).max(SHARE_MIN);
+        Self { handles, connections, listeners, attempts, idle_connections }
     }
 }
 
@@ -65,18 +71,19 @@ mod tests {
     fn the_shares_fit_the_limit_and_all_work_with_1024_handles() {
         for handles in [256, 1_024, 4_096, 20_000, 1_048_576] {
             let limits = Limits::of(handles);
-            let shares = limits.connections + limits.attempts + limits.idle_connections;
+            let shares = limits.connections + limits.listeners + limits.attempts + limits.idle_connections;
             assert!(shares <= handles - 160, "{limits:?}");
             assert!(shares >= handles - 160 - 3, "nothing lies fallow: {limits:?}");
         }
         let usual = Limits::of(1_024);
-        assert_eq!((usual.connections, usual.attempts, usual.idle_connections), (432, 216, 216));
+        assert_eq!((usual.connections, usual.listeners), (405, 27));
+        assert_eq!((usual.attempts, usual.idle_connections), (216, 216));
     }
 
     #[test]
     fn attempts_and_idle_connections_end_at_what_is_of_use() {
         let limits = Limits::of(1_048_576);
-        assert_eq!((limits.attempts, limits.idle_connections), (2_048, 2_048));
+        assert_eq!((limits.attempts, limits.idle_connections, limits.listeners), (2_048, 2_048, 64));
     }
 
     #[test]

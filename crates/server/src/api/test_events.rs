@@ -30,7 +30,7 @@ pub async fn send_test(
 
 fn to_json(tested: &Tested) -> Value {
     let headers: Map<String, Value> =
-        tested.headers.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        tested.headers.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
     let mut object = json!({
         "id": DeliveryId::Test(tested.row).to_string(),
         "test": true,
