@@ -9,5 +9,6 @@ pub mod address_guard;
 pub mod endpoints;
 pub mod listen_wire;
 pub mod listeners;
+pub mod listen_client;
 pub mod local_bus;
 pub mod sqlite;

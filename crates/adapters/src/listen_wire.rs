@@ -1,12 +1,14 @@
 //! What goes over a listener's connection. Requests and answers are binary messages: a line of JSON, then
 //! the body as it is, byte by byte. What is said about the connection itself is JSON in a text message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chathook_domain::delivery::failure_detail;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
-use chathook_engine::ports::endpoints::Post;
+use chathook_domain::webhook::IN_FLIGHT_MAX;
+use chathook_engine::ports::endpoints::{Destination, Headers, Post};
 use serde::{Deserialize, Serialize};
 
 /// The largest message from a receiver: the largest answer that is asked for, and its head.
@@ -46,11 +48,20 @@ pub struct Welcome {
     pub signing_secret: Option<String>,
 }
 
-/// The receiver's last words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a receiver says beside its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Goodbye {
-    pub goodbye: bool,
+pub struct Said {
+    pub say: Word,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Word {
+    /// It listens no more; what is not to be kept is removed.
+    Goodbye,
+    /// What failed is to be tried at once: the receiver works again.
+    Again,
 }
 
 /// One request, as the receiver is to make it.
@@ -125,6 +136,24 @@ impl Request {
         let (head, body) = split(message)?;
         let head = serde_json::from_slice(&head).map_err(|_| "the head of a request cannot be read")?;
         Ok(Self { head, body })
+    }
+
+    /// The request to be made in its place.
+    #[must_use]
+    pub fn to_post(&self, to: Arc<Destination>) -> Post {
+        let mut headers = Headers::new();
+        for (name, value) in &self.head.headers {
+            headers.share(name.clone(), Bytes::copy_from_slice(value.as_bytes()));
+        }
+        Post {
+            to,
+            headers,
+            body: self.body.clone(),
+            connect_timeout: Duration::from_millis(self.head.connect_timeout_ms),
+            timeout: Duration::from_millis(self.head.timeout_ms),
+            answer_bytes_max: self.head.answer_bytes_max,
+            idle_connections_max: IN_FLIGHT_MAX,
+        }
     }
 
     /// A header's value, by its name in lower case.

@@ -7,7 +7,7 @@ use chathook_domain::ids::AppId;
 use chathook_domain::listener::{ABSENT_MS_MAX, Keep, Listener, Wish};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
-use chathook_domain::webhook::Webhook;
+use chathook_domain::webhook::{Config, Webhook};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::store::SwitchedOff;
@@ -78,6 +78,21 @@ impl Engine {
         self.hooks.renew(webhook.row);
         self.dispatch.changed(webhook.row);
         Ok(OpenedListener { webhook, found })
+    }
+
+    /// Its receiver works again after it failed: what waits is tried at once, in order.
+    pub async fn hurry_listener(&self, listener: &Listener) -> Result<(), Refusal> {
+        let Listener { app, webhook: id, .. } = listener;
+        let present = self.store.webhook(app, id).await.map_err(refuse)?;
+        let Some(webhook) = present.filter(|webhook| Listener::of(&webhook.config.url).is_some()) else {
+            return Ok(());
+        };
+        let config = Config { url: listener.url(self.dice.bits()), ..webhook.config };
+        let set = self.store.set_config(app, id, config, SwitchedOff::Keep, self.clock.now()).await;
+        let webhook = set.map_err(refuse)?;
+        self.hooks.renew(webhook.row);
+        self.dispatch.changed(webhook.row);
+        Ok(())
     }
 
     /// How the webhook of a connection stands now.

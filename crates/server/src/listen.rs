@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Router, middleware};
-use chathook_adapters::listen_wire::{ANSWER_MESSAGE_BYTES_MAX, Goodbye, Told, Welcome, close};
+use chathook_adapters::listen_wire::{ANSWER_MESSAGE_BYTES_MAX, Said, Told, Welcome, Word, close};
 use chathook_adapters::listeners::{Answers, Connection, Listeners, Questions};
 use chathook_domain::listener::{Keep, Listener, Wish};
 use chathook_domain::refusal::{Code, Refusal};
@@ -175,7 +175,7 @@ impl Live {
         let Connection { questions, answers, replaced } = connection;
         let unanswered = AtomicU32::new(0);
         let end = tokio::select! {
-            end = read(&answers, &unanswered, &mut stream) => end,
+            end = self.read(&answers, &unanswered, &mut stream) => end,
             end = self.write(welcome, questions, &unanswered, &mut sink) => end,
             () = replaced.notified() => End::Replaced,
             () = self.stopped.clone().wait() => End::GoingAway,
@@ -223,6 +223,34 @@ impl Live {
         }
     }
 
+    /// Reads answers until the connection ends.
+    async fn read(&self, answers: &Answers, unanswered: &AtomicU32, stream: &mut Stream) -> End {
+        loop {
+            let message = stream.next().await;
+            unanswered.store(0, Ordering::Relaxed);
+            match message {
+                Some(Ok(Message::Binary(bytes))) => match Told::parse(&bytes) {
+                    Ok(told) => answers.take(told),
+                    Err(_) => return End::BadFrame,
+                },
+                Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
+                    Ok(Said { say: Word::Goodbye }) => return End::Goodbye,
+                    Ok(Said { say: Word::Again }) => self.again().await,
+                    Err(_) => return End::BadFrame,
+                },
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
+            }
+        }
+    }
+
+    async fn again(&self) {
+        if let Err(refusal) = self.engine.hurry_listener(&self.listener).await {
+            let why = refusal.message;
+            tracing::warn!(webhook.id = %self.listener.webhook, why, "what waits is not hurried");
+        }
+    }
+
     /// What is heard of changes elsewhere is a hint; the store is asked from time to time.
     async fn end_of_webhook(&self) -> Option<End> {
         match self.engine.standing_of(&self.listener).await {
@@ -248,26 +276,6 @@ impl Live {
         tokio::select! {
             () = goodbye => {}
             () = clock.sleep_until(clock.ticks() + GOODBYE_MS) => {}
-        }
-    }
-}
-
-/// Reads answers until the connection ends.
-async fn read(answers: &Answers, unanswered: &AtomicU32, stream: &mut Stream) -> End {
-    loop {
-        let message = stream.next().await;
-        unanswered.store(0, Ordering::Relaxed);
-        match message {
-            Some(Ok(Message::Binary(bytes))) => match Told::parse(&bytes) {
-                Ok(told) => answers.take(told),
-                Err(_) => return End::BadFrame,
-            },
-            Some(Ok(Message::Text(said))) => match serde_json::from_str::<Goodbye>(&said) {
-                Ok(Goodbye { goodbye: true }) => return End::Goodbye,
-                Ok(Goodbye { goodbye: false }) | Err(_) => return End::BadFrame,
-            },
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return End::Gone,
         }
     }
 }
