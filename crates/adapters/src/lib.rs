@@ -10,5 +10,6 @@ pub mod endpoints;
 pub mod listen_wire;
 pub mod listeners;
 pub mod listen_client;
+pub mod api_client;
 pub mod local_bus;
 pub mod sqlite;

@@ -12,3 +12,4 @@ pub mod socket;
 pub mod app;
 pub mod serve;
 pub mod dev;
+pub mod cli;

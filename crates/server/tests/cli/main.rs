@@ -1,0 +1,8 @@
+//! The command line against a real server: what people see, what programs read, how scripts are told.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod reach;
+mod apps;
+mod webhooks;
