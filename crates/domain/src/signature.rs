@@ -38,6 +38,13 @@ impl SigningSecret {
         Self(Arc::new(Keyed { bytes, mac }))
     }
 
+    /// Reads a secret as [`Self::to_text`] shows it; `None` where it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = STANDARD.decode(text.trim().strip_prefix("whsec_")?).ok()?;
+        (!bytes.is_empty()).then(|| Self::new(bytes))
+    }
+
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes

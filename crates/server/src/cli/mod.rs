@@ -13,6 +13,9 @@ pub mod profile;
 pub mod remote;
 mod apps;
 mod webhooks;
+mod forward;
+mod trigger;
+mod listen;
 
 #[derive(Debug, Parser)]
 #[command(name = "chathook", version, about = "A chat server whose heart is its webhooks")]
@@ -33,6 +36,10 @@ pub enum Command {
     Apps(apps::AppsFlags),
     /// The webhooks of an app
     Webhooks(webhooks::WebhooksFlags),
+    /// The app's events, POSTed to a server on this machine: no tunnel, no public address
+    Listen(listen::ListenFlags),
+    /// A sample event of any trigger, signed, sent from this machine to any URL
+    Trigger(trigger::TriggerFlags),
 }
 
 /// Does what was asked.
@@ -53,5 +60,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Apps(flags) => apps::run(flags).await,
         Command::Webhooks(flags) => webhooks::run(flags).await,
+        Command::Listen(flags) => listen::run(flags).await,
+        Command::Trigger(flags) => trigger::run(flags).await,
     }
 }
