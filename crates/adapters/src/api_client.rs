@@ -117,6 +117,13 @@ impl Target {
         Self(segments.iter().fold(String::new(), |path, segment| path + "/" + &escaped(segment)))
     }
 
+    /// Something below it; what was asked of it is not asked of that.
+    #[must_use]
+    pub fn below(&self, segments: &[&str]) -> Self {
+        let path = self.0.split('?').next().unwrap_or_default();
+        Self(format!("{path}{}", Self::of(segments).0))
+    }
+
     /// The same with something asked of it.
     #[must_use]
     pub fn with(self, name: &str, value: &str) -> Self {

@@ -24,7 +24,8 @@ use super::forward::Local;
 use super::output::{Cell, Reader, Tone};
 use super::profile::ReachFlags;
 use super::remote::Remote;
-use super::trigger::{parse_trigger, password_for};
+use super::trigger::password_for;
+use super::words::trigger;
 use crate::serve::until_told_to_stop;
 
 /// The first wait before a lost connection is opened again; each failure doubles it.
@@ -47,7 +48,7 @@ pub struct ListenFlags {
     #[arg(long, value_name = "URL")]
     forward: String,
     /// What to listen to; repeatable [default: all five]
-    #[arg(long = "trigger", value_parser = parse_trigger, value_delimiter = ',')]
+    #[arg(long = "trigger", value_name = "TRIGGER", value_parser = trigger(), value_delimiter = ',')]
     triggers: Vec<Trigger>,
     /// Keep the webhook under this name: what happens meanwhile waits for the next time
     #[arg(long)]

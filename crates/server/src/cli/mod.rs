@@ -2,7 +2,7 @@
 //!
 //! Imports run downwards: a module may use those above it in this list.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{BackupConfig, BackupFlags, Config, DevFlags, ServeFlags};
 use crate::{backup, dev, serve};
@@ -10,15 +10,33 @@ use crate::{backup, dev, serve};
 pub mod exit;
 pub mod output;
 pub mod profile;
+pub mod ask;
+mod when;
+mod words;
 pub mod remote;
+mod lists;
+mod attempts;
 mod apps;
+mod users;
+mod configuration;
 mod webhooks;
+mod tail;
+mod deliveries;
+mod replay;
+mod stats;
+mod message;
+mod notices;
 mod forward;
 mod trigger;
 mod listen;
+mod papers;
+
+/// What help says of the numbers in `exit`.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 no server, 4 not found, 5 no access, \
+    6 conflict, 7 unfit value, 8 not now";
 
 #[derive(Debug, Parser)]
-#[command(name = "chathook", version, about = "A chat server whose heart is its webhooks")]
+#[command(name = "chathook", version, about = "A chat server whose heart is its webhooks", after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -36,6 +54,22 @@ pub enum Command {
     Apps(apps::AppsFlags),
     /// The webhooks of an app
     Webhooks(webhooks::WebhooksFlags),
+    /// What a webhook is and was owed
+    Deliveries(deliveries::DeliveriesFlags),
+    /// Owe a webhook again what happened, or for the first time
+    Replay(replay::ReplayFlags),
+    /// A webhook's figures over the last minutes
+    Stats(stats::StatsFlags),
+    /// What happened to a message
+    Message(message::MessageFlags),
+    /// What a person should know of the app's webhooks, newest first
+    Notices(notices::NoticesFlags),
+    /// The people of an app
+    Users(users::UsersFlags),
+    /// Print a script that completes commands in a shell
+    Completions(papers::CompletionsFlags),
+    /// Write manual pages
+    Man(papers::ManFlags),
     /// The app's events, POSTed to a server on this machine: no tunnel, no public address
     Listen(listen::ListenFlags),
     /// A sample event of any trigger, signed, sent from this machine to any URL
@@ -62,5 +96,13 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Webhooks(flags) => webhooks::run(flags).await,
         Command::Listen(flags) => listen::run(flags).await,
         Command::Trigger(flags) => trigger::run(flags).await,
+        Command::Deliveries(flags) => deliveries::run(flags).await,
+        Command::Replay(flags) => replay::run(flags).await,
+        Command::Stats(flags) => stats::run(flags).await,
+        Command::Message(flags) => message::run(flags).await,
+        Command::Notices(flags) => notices::run(flags).await,
+        Command::Users(flags) => users::run(flags).await,
+        Command::Completions(flags) => papers::print_completions(&flags, Cli::command()),
+        Command::Man(flags) => papers::write_man_pages(&flags, Cli::command()),
     }
 }

@@ -76,6 +76,12 @@ impl Cell {
         }
     }
 
+    /// The text alone, to be part of another.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     fn width(&self) -> usize {
         self.text.width()
     }
@@ -95,6 +101,12 @@ impl Table {
     pub fn new(headings: &[&str], empty: &str) -> Self {
         let headings = headings.iter().map(|text| Cell::toned(Tone::Heading, text)).collect();
         Self { headings, rows: Vec::new(), empty: empty.to_owned() }
+    }
+
+    /// Rows without headings; nothing is said where there is none.
+    #[must_use]
+    pub fn bare() -> Self {
+        Self::default()
     }
 
     pub fn row(&mut self, cells: Vec<Cell>) {
@@ -138,9 +150,10 @@ impl Output {
 
     pub fn table(&self, table: &Table) -> io::Result<()> {
         if table.rows.is_empty() {
-            return self.line(&[Cell::new(&table.empty)]);
+            return if table.empty.is_empty() { Ok(()) } else { self.line(&[Cell::new(&table.empty)]) };
         }
-        let lines = || std::iter::once(&table.headings).chain(&table.rows);
+        let headings = (!table.headings.is_empty()).then_some(&table.headings);
+        let lines = || headings.into_iter().chain(&table.rows);
         let width_of = |column: usize| lines().filter_map(|line| line.get(column)).map(Cell::width).max();
         let widths: Vec<usize> = (0..).map_while(width_of).collect();
         let text: String = lines().map(|line| self.padded(line, &widths)).collect();
@@ -160,6 +173,17 @@ impl Output {
     pub fn line(&self, cells: &[Cell]) -> io::Result<()> {
         let text: Vec<String> = cells.iter().map(|cell| self.painted(cell)).collect();
         writeln!(io::stdout(), "{}", text.join(" "))
+    }
+
+    /// A line whose cells stand in columns of these widths; the last may be wider.
+    pub fn columns(&self, cells: &[Cell], widths: &[usize]) -> io::Result<()> {
+        io::stdout().write_all(self.padded(cells, widths).as_bytes())
+    }
+
+    /// A JSON document as people read it, line by line.
+    pub fn document(&self, value: &Value) -> io::Result<()> {
+        let text = format!("{value:#}");
+        text.lines().try_for_each(|line| writeln!(io::stdout(), "{}", shown(line)))
     }
 
     /// A sentence; in between answers for people, nothing for programs.

@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use chathook_adapters::api_client::{Access, ApiClient, Target};
-use serde_json::Value;
 
 use super::exit::usage;
 use super::output::{Output, Reader};
@@ -71,9 +70,4 @@ impl Remote {
         let api_key = key.context("The app has no API key with the scope 'fullAccess'")?.to_owned();
         Ok(self.api.with_access(Access::App { api_key }))
     }
-}
-
-/// The items of a list.
-pub fn items(data: &Value) -> impl Iterator<Item = &Value> {
-    data.as_array().into_iter().flatten()
 }

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 use super::exit::usage;
 use super::forward::Local;
 use super::output::{Cell, Output, Reader, Tone};
+use super::words::trigger;
 
 /// The webhook, and the app, that the sample speaks of where nothing else is said.
 const SAMPLE: &str = "sample";
@@ -38,7 +39,7 @@ const SHOWN_CHARS_MAX: usize = 4_096;
 )]
 pub struct TriggerFlags {
     /// What the event is
-    #[arg(value_parser = parse_trigger)]
+    #[arg(value_parser = trigger())]
     trigger: Trigger,
     /// Where to send it, http or https
     #[arg(long, value_name = "URL")]
@@ -58,14 +59,6 @@ pub struct TriggerFlags {
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
-}
-
-/// A trigger by its id, or as payloads spell it.
-pub fn parse_trigger(text: &str) -> Result<Trigger, String> {
-    Trigger::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = Trigger::ALL.iter().map(|trigger| trigger.id()).collect();
-        format!("it is one of {}", known.join(", "))
-    })
 }
 
 /// The password that goes with a user of Basic auth.

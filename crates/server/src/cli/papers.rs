@@ -1,0 +1,34 @@
+//! `chathook completions` and `chathook man`: what shells and readers of manuals know of the commands.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+#[derive(Debug, Args)]
+pub struct CompletionsFlags {
+    shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManFlags {
+    /// Where to write the pages; made if it is not there
+    dir: PathBuf,
+}
+
+/// Prints the shell's script.
+pub fn print_completions(flags: &CompletionsFlags, mut commands: Command) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(flags.shell, &mut commands, "chathook", &mut script);
+    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    Ok(())
+}
+
+/// Writes a page for each command.
+pub fn write_man_pages(flags: &ManFlags, commands: Command) -> anyhow::Result<()> {
+    let dir = flags.dir.display();
+    std::fs::create_dir_all(&flags.dir).with_context(|| format!("The directory {dir} cannot be made"))?;
+    clap_mangen::generate_to(commands, &flags.dir)
+        .with_context(|| format!("The manual pages cannot be written to {dir}"))
+}
