@@ -55,9 +55,9 @@ impl Engine {
             let share_ms = left_ms / i64::try_from(asked.len() - index).expect("at most 25 webhooks");
             let judgement = self.ask_one(caller, &accepted, webhook, hook, share_ms).await;
             let (judgement, fate) = take_effect(judgement, &mut accepted, webhook);
-            let verdict = name_of(&judgement.verdict);
+            let verdict = judgement.verdict.name();
             metrics::counter!("chathook_before_message_total", "verdict" => verdict).increment(1);
-            line.end(verdict, judgement.silence);
+            line.end(&judgement);
             match fate {
                 Fate::GoesOn => {}
                 Fate::Dropped => return Err(blocked_by(judgement.verdict)),
@@ -136,6 +136,7 @@ impl Engine {
             sender: accepted.sender.uid.clone(),
             verdict: "",
             silence: None,
+            effect: None,
             took_us: 0,
             at: self.clock.now(),
         }
@@ -162,15 +163,6 @@ pub(crate) fn take_effect(
 pub(crate) fn is_asked_for(caller: &Caller) -> bool {
     match caller.origin {
         Origin::Rest | Origin::Socket => !caller.uid.is_system(),
-    }
-}
-
-fn name_of(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Inject(_) => "inject",
-        Verdict::Replace { .. } => "replace",
-        Verdict::Drop { .. } => "drop",
     }
 }
 

@@ -7,8 +7,8 @@ use chathook_domain::refusal::{Code, Refusal};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::history::{
-    Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice, MessageHistory,
-    NumberedEvents,
+    CallFilter, CallPage, Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice,
+    MessageHistory, NumberedEvents,
 };
 
 impl Engine {
@@ -106,6 +106,18 @@ impl Engine {
         found.ok_or_else(|| {
             Refusal::new(Code::MessageNotFound, format!("There is no message with the id '{id}'."))
         })
+    }
+
+    /// Calls of `before_message`, newest first, below a row.
+    pub async fn calls(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        filter: CallFilter,
+        below: i64,
+    ) -> Result<CallPage, Refusal> {
+        self.app(app).await?;
+        self.store.calls(app, webhook, filter, below).await.map_err(refuse)
     }
 
     /// Newest first, below a row.

@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
 use super::record::conversations_of_user;
-use super::{Sqlite, Writing, apps, events, fault, members, receipts, record};
+use super::{Sqlite, Writing, apps, calls, events, fault, members, receipts, record};
 use crate::vault::Vault;
 
 /// How long a `muid` stands for one message (design 4).
@@ -105,7 +105,7 @@ impl MessageStore for Sqlite {
     }
 
     async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()> {
-        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, one)).map_err(fault)).await
+        self.write(move |w| asked.iter().try_for_each(|one| calls::insert(w.db, one)).map_err(fault)).await
     }
 }
 
@@ -381,26 +381,6 @@ fn update(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
         edited_by,
         deleted_at,
         deleted_by,
-    ))?;
-    Ok(())
-}
-
-/// Nothing where the app was deleted meanwhile: lines of other apps stand beside this one.
-fn insert_asked(db: &Connection, asked: &Asked) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at, event)
-         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM app WHERE id = ?1",
-    )?
-    .execute((
-        asked.app.as_str(),
-        asked.webhook.as_str(),
-        asked.conversation.as_str(),
-        asked.sender.as_str(),
-        asked.verdict,
-        asked.silence.as_deref(),
-        i64::try_from(asked.took_us).unwrap_or(i64::MAX),
-        asked.at.ms,
-        asked.event.as_str(),
     ))?;
     Ok(())
 }

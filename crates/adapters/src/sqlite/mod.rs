@@ -5,6 +5,7 @@
 mod apps;
 pub mod backup;
 mod cache;
+mod calls;
 mod changes;
 mod connections;
 mod deliveries;

@@ -17,6 +17,7 @@ use chathook_domain::refusal::Refusal;
 use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
+use chathook_domain::verdict::Effect;
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
@@ -120,6 +121,8 @@ pub struct Asked {
     pub verdict: &'static str,
     /// Why the verdict is no answer's, where it is not.
     pub silence: Option<String>,
+    /// What the answer did to the message.
+    pub effect: Option<Effect>,
     /// How long this webhook held the message, in microseconds of the monotonic clock: from its turn to
     /// the verdict taken in. That is the wait for a place, the making and signing of the request, the
     /// round trip, the reading of the answer and its effect on the message; not the time of webhooks

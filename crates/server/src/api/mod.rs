@@ -34,6 +34,7 @@ mod replays;
 mod events;
 mod test_events;
 mod stats;
+mod calls;
 mod timeline;
 mod notices;
 
@@ -193,6 +194,7 @@ fn history_routes() -> Routes {
         .route("/replay", post(replays::create_replay))
         .route("/events", get(events::list_events))
         .route("/test", post(test_events::send_test))
+        .route("/calls", get(calls::list_calls))
         .route("/stats", get(stats::get_stats))
         .route_layer(middleware::from_fn(webhooks::require_version));
     Router::new()

@@ -29,7 +29,7 @@ fn to_json(history: &MessageHistory) -> Value {
     for call in &history.asked {
         let what = json!({
             "what": "before_message", "webhook": call.webhook.as_str(), "verdict": call.verdict,
-            "silence": call.silence, "tookUs": call.took_us,
+            "silence": call.silence, "effect": call.effect, "tookUs": call.took_us,
         });
         entries.push((call.at, what));
     }
