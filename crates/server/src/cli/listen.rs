@@ -100,7 +100,10 @@ impl Listen {
         loop {
             let opened = tokio::select! {
                 opened = self.open() => opened,
-                () = &mut signal => return self.leave().await,
+                () = &mut signal => {
+                    self.leave().await;
+                    return Ok(());
+                }
             };
             match opened {
                 Ok((ear, mouth)) => match self.serve(ear, mouth, &mut signal).await? {
@@ -126,7 +129,10 @@ impl Listen {
             let wait = Duration::from_secs_f64(wait_ms * (1.0 + RealDice.roll()) / 1_000.0);
             tokio::select! {
                 () = sleep(wait) => {}
-                () = &mut signal => return self.leave().await,
+                () = &mut signal => {
+                    self.leave().await;
+                    return Ok(());
+                }
             }
         }
     }
@@ -253,7 +259,9 @@ impl Listen {
                     }
                 },
                 () = &mut *signal => {
-                    say_goodbye(&mut ear, &mut mouth).await;
+                    if !is_goodbye_heard(&mut ear, &mut mouth).await {
+                        self.leave().await;
+                    }
                     return Ok(Over::Told);
                 },
             };
@@ -326,14 +334,18 @@ impl Listen {
         }
     }
 
-    /// The person leaves while there is no connection to say goodbye on.
-    async fn leave(self) -> anyhow::Result<()> {
-        if let (Some(known), None) = (&self.known, &self.flags.name) {
-            let target = Target::of(&["apps", &self.app, "webhooks", &known.webhook]);
-            // Where the server does not hear it either, it removes the webhook in an hour.
-            let _ = timeout(GOODBYE_MAX, self.remote.api.delete(&target, None)).await;
+    /// The person leaves while there is no connection to say goodbye on. Where the server does not hear
+    /// of it this way either, it removes the webhook in an hour.
+    async fn leave(&self) {
+        let (Some(known), None) = (&self.known, &self.flags.name) else { return };
+        let target = Target::of(&["apps", &self.app, "webhooks", &known.webhook]);
+        // What broke the connection may have broken the one that the client keeps for its calls.
+        for _ in 0..2 {
+            let deleted = timeout(GOODBYE_MAX, self.remote.api.delete(&target, None)).await;
+            if !matches!(deleted, Ok(Err(ApiError::Unreachable { .. }))) {
+                return;
+            }
         }
-        Ok(())
     }
 }
 
@@ -345,13 +357,16 @@ async fn forward(local: Arc<Local>, request: Request) -> Done {
 }
 
 /// The server closes the connection when it has done what follows from a goodbye.
-async fn say_goodbye(ear: &mut Ear<ApiStream>, mouth: &mut Mouth<ApiStream>) {
+async fn is_goodbye_heard(ear: &mut Ear<ApiStream>, mouth: &mut Mouth<ApiStream>) -> bool {
     let goodbye = async {
-        if mouth.say(Word::Goodbye).await.is_ok() {
-            while let Heard::Request(_) = ear.next().await {}
+        mouth.say(Word::Goodbye).await?;
+        loop {
+            if let Heard::Ended(ended) = ear.next().await {
+                return Ok::<_, Ended>(ended);
+            }
         }
     };
-    let _ = timeout(GOODBYE_MAX, goodbye).await;
+    matches!(timeout(GOODBYE_MAX, goodbye).await, Ok(Ok(ended)) if ended.code == Some(close::GOODBYE))
 }
 
 /// Ends after which opening the connection again would help nobody.

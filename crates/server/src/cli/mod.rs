@@ -66,14 +66,14 @@ pub enum Command {
     Notices(notices::NoticesFlags),
     /// The people of an app
     Users(users::UsersFlags),
-    /// Print a script that completes commands in a shell
-    Completions(papers::CompletionsFlags),
-    /// Write manual pages
-    Man(papers::ManFlags),
     /// The app's events, POSTed to a server on this machine: no tunnel, no public address
     Listen(listen::ListenFlags),
     /// A sample event of any trigger, signed, sent from this machine to any URL
     Trigger(trigger::TriggerFlags),
+    /// Print a script that completes commands in a shell
+    Completions(papers::CompletionsFlags),
+    /// Write manual pages
+    Man(papers::ManFlags),
 }
 
 /// Does what was asked.

@@ -6,3 +6,6 @@ mod support;
 mod reach;
 mod apps;
 mod webhooks;
+mod listen;
+mod listen_breaks;
+mod trigger;

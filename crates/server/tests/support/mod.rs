@@ -5,6 +5,7 @@
 pub mod command;
 pub mod endpoint;
 pub mod http;
+pub mod passage;
 pub mod post;
 pub mod presence_ledger;
 pub mod server;
