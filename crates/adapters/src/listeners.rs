@@ -2,10 +2,10 @@
 //! holds open, and to nobody where there is none. All other requests go on to the other endpoints.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chathook_domain::listener::{Listener, is_of_listener};
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_engine::ports::endpoints::{Endpoints, Exchange, Phases, Post};
@@ -211,10 +211,14 @@ impl ListenerEndpoints {
     }
 }
 
-#[async_trait]
 impl Endpoints for ListenerEndpoints {
-    async fn post(&self, post: Post) -> Exchange {
-        if is_of_listener(post.to.url()) { self.ask(post).await } else { self.others.post(post).await }
+    /// Written out, so that the requests to others, which are most, are not boxed a second time.
+    fn post<'a, 'b>(&'a self, post: Post) -> Pin<Box<dyn Future<Output = Exchange> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        if is_of_listener(post.to.url()) { Box::pin(self.ask(post)) } else { self.others.post(post) }
     }
 
     fn is_listening(&self, listener: &Listener) -> bool {
@@ -243,4 +247,130 @@ fn cut(outcome: Outcome, bytes_max: usize) -> Outcome {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use chathook_domain::ids::AppId;
+    use chathook_domain::listener::Keep;
+    use chathook_domain::outcome::Answer;
+    use chathook_domain::webhook::EndpointUrl;
+    use chathook_engine::ports::endpoints::{Destination, Headers};
+
+    use super::*;
+
+    /// All endpoints that are no listeners.
+    struct Others;
+
+    #[async_trait]
+    impl Endpoints for Others {
+        async fn post(&self, _: Post) -> Exchange {
+            Exchange { outcome: answer(b"another"), phases: Phases::default(), address: None }
+        }
+    }
+
+    fn answer(body: &[u8]) -> Outcome {
+        Outcome::Answered(Answer { status: 200, retry_after_s: None, body: body.to_vec(), is_cut: false })
+    }
+
+    fn listener(name: &str) -> Listener {
+        Listener::named(&AppId::trusted("app_1"), name, Keep::Passing).expect("a fit name")
+    }
+
+    fn post_to(url: EndpointUrl) -> Post {
+        Post {
+            to: Destination::of(url),
+            headers: Headers::new(),
+            body: Bytes::from_static(b"{}"),
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            answer_bytes_max: 4,
+            idle_connections_max: 1,
+        }
+    }
+
+    fn endpoints() -> (Listeners, Arc<ListenerEndpoints>) {
+        let listeners = Listeners::bounded(2);
+        (listeners.clone(), Arc::new(ListenerEndpoints::new(listeners, Arc::new(Others))))
+    }
+
+    fn ask(endpoints: &Arc<ListenerEndpoints>) -> tokio::task::JoinHandle<Outcome> {
+        let endpoints = endpoints.clone();
+        tokio::spawn(async move { endpoints.post(post_to(listener("a").url(1))).await.outcome })
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_the_failure_has_a_name_and_other_urls_go_elsewhere() {
+        let (_, endpoints) = endpoints();
+        let outcome = ask(&endpoints).await.expect("no panic");
+        assert!(matches!(outcome, Outcome::Failed(Failure::NotConnected(_))), "{outcome:?}");
+        let other = EndpointUrl::parse("webhookURL", "https://hooks.example.org/").expect("a URL");
+        assert_eq!(endpoints.post(post_to(other)).await.outcome, answer(b"another"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_back_to_who_asked_cut_at_what_was_asked_for() {
+        let (listeners, endpoints) = endpoints();
+        let mut connection = listeners.attach(&listener("a"), "192.0.2.1:7").expect("a place");
+        assert!(endpoints.is_listening(&listener("a")) && !endpoints.is_listening(&listener("b")));
+        let asked = ask(&endpoints);
+        let request = connection.questions.next().await.expect("a request");
+        connection.answers.take(Told { id: request.head.id + 1, outcome: answer(b"nobody's") });
+        connection.answers.take(Told { id: request.head.id, outcome: answer(b"too long") });
+        let Outcome::Answered(answer) = asked.await.expect("no panic") else { panic!("an answer") };
+        assert_eq!((answer.body.as_slice(), answer.is_cut), (&b"too "[..], true));
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_ends_with_its_connection() {
+        let (listeners, endpoints) = endpoints();
+        let mut connection = listeners.attach(&listener("a"), "192.0.2.1:7").expect("a place");
+        let asked = ask(&endpoints);
+        connection.questions.next().await.expect("a request");
+        drop(connection);
+        let outcome = asked.await.expect("no panic");
+        assert!(matches!(outcome, Outcome::Failed(Failure::Broken(_))), "{outcome:?}");
+        assert!(!endpoints.is_listening(&listener("a")));
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_goes_on_to_the_connection_that_takes_the_place() {
+        let (listeners, endpoints) = endpoints();
+        let mut first = listeners.attach(&listener("a"), "192.0.2.1:7").expect("a place");
+        let asked = ask(&endpoints);
+        first.questions.next().await.expect("a request");
+        let mut second = listeners.attach(&listener("a"), "192.0.2.1:8").expect("a place");
+        first.replaced.notified().await;
+        assert!(first.questions.next().await.is_none(), "it gets no more");
+        drop(first);
+        let request = second.questions.next().await.expect("the same request");
+        second.answers.take(Told { id: request.head.id, outcome: answer(b"yes") });
+        assert_eq!(asked.await.expect("no panic"), answer(b"yes"));
+        assert!(endpoints.is_listening(&listener("a")), "the first took nothing with it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_never_answers_costs_its_own_clock_and_is_not_asked_in_vain() {
+        let (listeners, endpoints) = endpoints();
+        let mut connection = listeners.attach(&listener("a"), "192.0.2.1:7").expect("a place");
+        assert_eq!(ask(&endpoints).await.expect("no panic"), Outcome::Failed(Failure::Timeout));
+        let asked = ask(&endpoints);
+        // The first was not written in time, so it is not written at all.
+        let request = connection.questions.next().await.expect("a request");
+        connection.answers.take(Told { id: request.head.id, outcome: answer(b"yes") });
+        assert_eq!(asked.await.expect("no panic"), answer(b"yes"));
+    }
+
+    #[test]
+    fn places_are_bounded_and_who_takes_anothers_place_needs_none() {
+        let listeners = Listeners::bounded(2);
+        let first = listeners.attach(&listener("a"), "").expect("a place");
+        let _second = listeners.attach(&listener("b"), "").expect("a place");
+        assert!(listeners.attach(&listener("c"), "").is_err());
+        let _again = listeners.attach(&listener("b"), "").expect("its own place");
+        drop(first);
+        assert!(listeners.attach(&listener("c"), "").is_ok());
+    }
 }

@@ -180,10 +180,12 @@ impl Live {
             () = replaced.notified() => End::Replaced,
             () = self.stopped.clone().wait() => End::GoingAway,
         };
-        // The requests under way have ended with the half that wrote them.
-        if end == End::Goodbye && self.engine.close_listener(&self.listener).await.is_err() {
-            tracing::warn!(webhook.id = %self.listener.webhook, "a listener that said goodbye is removed later");
-        }
+        // The requests under way have ended with the half that wrote them. A receiver whose goodbye comes
+        // to nothing hears another word, and may remove the webhook itself.
+        let end = match end {
+            End::Goodbye if self.engine.close_listener(&self.listener).await.is_err() => End::GoingAway,
+            other => other,
+        };
         tracing::info!(webhook.id = %self.listener.webhook, ?end, "a listener's connection has ended");
         self.finish(end, &mut sink, &mut stream).await;
     }
