@@ -144,6 +144,12 @@ impl Target {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A segment that, on its way through a proxy, could make this the path of something else.
+    fn stray(&self) -> Option<&str> {
+        let path = self.0.split('?').next().unwrap_or_default();
+        path.split('/').skip(1).find(|segment| matches!(*segment, "" | "." | ".."))
+    }
 }
 
 /// Everything but RFC 3986's unreserved characters.
@@ -333,6 +339,9 @@ impl ApiClient {
         target: &Target,
         body: Option<&Value>,
     ) -> Result<Request<Full<Bytes>>, ApiError> {
+        if let Some(stray) = target.stray() {
+            return Err(ApiError::Unfit(format!("'{stray}' is no id.")));
+        }
         let mut request = Request::builder()
             .method(method)
             .uri(self.request_target(target))
@@ -457,6 +466,14 @@ mod tests {
     fn an_id_cannot_leave_its_place_in_the_path() {
         let target = Target::of(&["apps", "a/../b?c=d", "webhooks"]).with("key", "ana&x=1");
         assert_eq!(target.as_str(), "/apps/a%2F..%2Fb%3Fc%3Dd/webhooks?key=ana%26x%3D1");
+    }
+
+    #[test]
+    fn what_a_proxy_could_read_as_another_path_is_not_sent() {
+        for stray in ["", ".", ".."] {
+            assert_eq!(Target::of(&["apps", "dev", "webhooks", stray]).stray(), Some(stray));
+        }
+        assert_eq!(Target::of(&["apps", "a.b", "..."]).with("x", "/../").stray(), None);
     }
 
     #[test]

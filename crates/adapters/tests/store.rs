@@ -391,6 +391,7 @@ async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged()
         sender: Uid::trusted("alice"),
         verdict: "pass",
         silence: None,
+        effect: None,
         took_us: 1,
         at: AT,
     };

@@ -50,6 +50,7 @@ enum AppsCommand {
 
 #[derive(Debug, Args)]
 struct Create {
+    /// What people call it
     name: String,
     /// What payloads carry as the region
     #[arg(long, default_value = "us", value_parser = ["us", "eu", "in"])]

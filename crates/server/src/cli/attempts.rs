@@ -56,6 +56,7 @@ pub fn took(us: &Value) -> Cell {
 /// Each attempt with its phases.
 pub fn draw(out: &Output, attempts: &Value) -> io::Result<()> {
     for attempt in items(attempts) {
+        out.gap()?;
         draw_one(out, attempt)?;
     }
     Ok(())

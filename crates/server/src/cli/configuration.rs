@@ -13,6 +13,7 @@ const PASSWORD_VARIABLE: &str = "CHATHOOK_WEBHOOK_PASSWORD";
 /// A webhook to be made.
 #[derive(Debug, Args)]
 pub struct Draft {
+    /// The webhook's id, for good
     pub id: String,
     #[command(flatten)]
     policies: Policies,
@@ -49,7 +50,7 @@ pub struct Policies {
     #[arg(long, value_name = "BOOL")]
     retry: Option<bool>,
     /// What a before_message endpoint's silence means
-    #[arg(long, value_parser = ["propagate", "drop"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["propagate", "drop"])]
     on_failure: Option<String>,
     /// How long an attempt may take, in milliseconds
     #[arg(long, value_name = "MS")]

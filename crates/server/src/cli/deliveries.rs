@@ -26,6 +26,7 @@ pub struct DeliveriesFlags {
 enum DeliveriesCommand {
     /// The deliveries of a webhook, newest first
     List {
+        /// The webhook's id
         webhook: String,
         #[command(flatten)]
         filter: Filter,
@@ -39,18 +40,19 @@ enum DeliveriesCommand {
         limit: Limit,
     },
     /// One delivery with its attempts, drawn to scale, and its payload
-    Show { webhook: String, id: String },
+    Show(One),
     /// Try it now; one that ended unsent is owed anew
-    Retry { webhook: String, id: String },
+    Retry(One),
     /// Never send it
     Cancel {
-        webhook: String,
-        id: String,
+        #[command(flatten)]
+        one: One,
         #[command(flatten)]
         consent: Consent,
     },
     /// Follow what is owed and what comes of it, until interrupted
     Tail {
+        /// The webhook's id
         webhook: String,
         #[command(flatten)]
         filter: Filter,
@@ -58,6 +60,15 @@ enum DeliveriesCommand {
         #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=1_000))]
         lines: u32,
     },
+}
+
+/// Which delivery.
+#[derive(Debug, Args)]
+struct One {
+    /// The webhook's id
+    webhook: String,
+    /// The delivery's id: its number, or that of a test
+    id: String,
 }
 
 /// Which deliveries.
@@ -80,16 +91,16 @@ pub async fn run(flags: DeliveriesFlags) -> anyhow::Result<()> {
         DeliveriesCommand::List { webhook, filter, since, until, limit } => {
             list(&remote, of_webhook(&remote, &webhook, &[]).await?, &filter, (since, until), limit).await
         }
-        DeliveriesCommand::Show { webhook, id } => {
+        DeliveriesCommand::Show(One { webhook, id }) => {
             let delivery = remote.api.get(&of_webhook(&remote, &webhook, &[&id]).await?).await?.data;
             print(&remote, &delivery)
         }
-        DeliveriesCommand::Retry { webhook, id } => {
+        DeliveriesCommand::Retry(One { webhook, id }) => {
             let target = of_webhook(&remote, &webhook, &[&id, "retry"]).await?;
             let delivery = remote.api.post(&target, &json!({})).await?.data;
             print(&remote, &delivery)
         }
-        DeliveriesCommand::Cancel { webhook, id, consent } => cancel(&remote, &webhook, &id, &consent).await,
+        DeliveriesCommand::Cancel { one, consent } => cancel(&remote, &one, &consent).await,
         DeliveriesCommand::Tail { webhook, filter, lines } => {
             let target = of_webhook(&remote, &webhook, &[]).await?;
             let lines = usize::try_from(lines).unwrap_or(usize::MAX);
@@ -139,7 +150,7 @@ async fn list(
     Ok(())
 }
 
-async fn cancel(remote: &Remote, webhook: &str, id: &str, given: &Consent) -> anyhow::Result<()> {
+async fn cancel(remote: &Remote, One { webhook, id }: &One, given: &Consent) -> anyhow::Result<()> {
     consent(given, &format!("Cancel the delivery {id} to '{webhook}'? It will never be sent."))?;
     let target = of_webhook(remote, webhook, &[id, "cancel"]).await?;
     let delivery = remote.api.post(&target, &json!({})).await?.data;
@@ -178,6 +189,7 @@ fn draw(out: &Output, delivery: &Value) -> std::io::Result<()> {
     }
     out.fields(&fields)?;
     draw_attempts(out, &delivery["attempts"])?;
+    out.gap()?;
     match delivery["body"].as_str() {
         None => out.line(&[Cell::toned(Tone::Faint, "Its payload is no longer kept.")]),
         Some(body) => {

@@ -20,7 +20,10 @@ pub struct MessageFlags {
 #[derive(Debug, Subcommand)]
 enum MessageCommand {
     /// The message's time line, and what each webhook got of it
-    Show { id: String },
+    Show {
+        /// The message's id
+        id: String,
+    },
 }
 
 pub async fn run(flags: MessageFlags) -> anyhow::Result<()> {
@@ -49,6 +52,7 @@ fn draw(out: &Output, timeline: &Value) -> std::io::Result<()> {
         ),
         ("type", Cell::new(&format!("{} {}", text(&message["category"]), text(&message["type"])))),
     ])?;
+    out.gap()?;
     let mut table = Table::new(&["AT", "WHAT", ""], "Nothing is recorded of it.");
     for entry in items(&timeline["entries"]) {
         table.row(vec![out.time_ms(&entry["atMs"]), Cell::of(&entry["what"]), details(entry)]);
@@ -57,6 +61,7 @@ fn draw(out: &Output, timeline: &Value) -> std::io::Result<()> {
     if timeline["eventIsGone"] == true {
         out.line(&[Cell::toned(Tone::Faint, "Its event is no longer kept, nor what came of it.")])?;
     }
+    out.gap()?;
     let mut table = Table::new(&["WEBHOOK", "GOT", "ATTEMPTS"], "The app has no webhook.");
     for owed in items(&timeline["webhooks"]) {
         let webhook = Cell::of(&owed["webhook"]);

@@ -109,6 +109,11 @@ impl Table {
         Self::default()
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
@@ -175,6 +180,11 @@ impl Output {
         writeln!(io::stdout(), "{}", text.join(" "))
     }
 
+    /// Room between two parts.
+    pub fn gap(&self) -> io::Result<()> {
+        writeln!(io::stdout())
+    }
+
     /// A line whose cells stand in columns of these widths; the last may be wider.
     pub fn columns(&self, cells: &[Cell], widths: &[usize]) -> io::Result<()> {
         io::stdout().write_all(self.padded(cells, widths).as_bytes())
@@ -224,6 +234,7 @@ impl Output {
                 line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.width()) + GAP));
             }
         }
+        line.truncate(line.trim_end().len());
         line.push('\n');
         line
     }

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 #[derive(Debug, Args)]
 pub struct CompletionsFlags {
+    /// Which shell
     shell: Shell,
 }
 

@@ -44,6 +44,22 @@ pub struct ReachFlags {
     pub json: bool,
 }
 
+impl ReachFlags {
+    /// A variable of the environment that is set to nothing counts as unset.
+    fn without_blanks(&self) -> Self {
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let path = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        Self {
+            profile: text(&self.profile),
+            server: text(&self.server),
+            app: text(&self.app),
+            data_dir: path(&self.data_dir),
+            ca: path(&self.ca),
+            json: self.json,
+        }
+    }
+}
+
 /// A server and what opens it, found.
 #[derive(Debug, Clone)]
 pub struct Profile {
@@ -106,6 +122,7 @@ struct Kept {
 impl Profile {
     /// Finds everything, in the order flag, environment, profile, default.
     pub fn find(flags: &ReachFlags, around: &Surroundings) -> anyhow::Result<Self> {
+        let flags = &flags.without_blanks();
         let kept = kept(flags, around)?;
         let access = access(flags, around, &kept)?;
         Ok(Self {
@@ -307,6 +324,18 @@ mod tests {
         assert_eq!(pair(&Profile::find(&flags, &around).expect("found")), ["dk", "ds"]);
         let flags = ReachFlags { data_dir: Some(dir.path().join("elsewhere")), ..named("prod") };
         assert!(Profile::find(&flags, &around).is_err());
+    }
+
+    #[test]
+    fn a_variable_that_is_set_to_nothing_counts_as_unset() {
+        let (_dir, around) = around(FILE, 0o600);
+        let blank = || Some(String::new());
+        let flags = ReachFlags { server: blank(), app: blank(), profile: blank(), ..ReachFlags::default() };
+        let profile = Profile::find(&flags, &around).expect("found");
+        assert_eq!(
+            (profile.server.as_str(), profile.app.as_deref()),
+            ("https://chat.example.com", Some("shop"))
+        );
     }
 
     #[test]

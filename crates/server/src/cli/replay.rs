@@ -20,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct ReplayFlags {
     #[command(flatten)]
     reach: ReachFlags,
+    /// The webhook's id
     webhook: String,
     /// From when; such as 6h, 2025-10-09 or '2025-10-09 10:30'
     #[arg(long, value_name = "WHEN", value_parser = when)]

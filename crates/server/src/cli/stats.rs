@@ -12,6 +12,7 @@ use super::remote::Remote;
 pub struct StatsFlags {
     #[command(flatten)]
     reach: ReachFlags,
+    /// The webhook's id
     webhook: String,
     /// How far back; up to a week
     #[arg(long, value_name = "COUNT", default_value_t = 60)]
@@ -60,7 +61,10 @@ fn draw(out: &Output, stats: &Value) -> std::io::Result<()> {
             let name = if heading == "OUTCOME" { outcome(&Value::from(name)) } else { Cell::new(name) };
             table.row(vec![name, Cell::of(count)]);
         }
-        out.table(&table)?;
+        if !table.is_empty() {
+            out.gap()?;
+            out.table(&table)?;
+        }
     }
     if stats["isCut"] == true {
         out.line(&[Cell::toned(

@@ -20,7 +20,7 @@ const PAGE: &str = "200";
 const PAGES_MAX: usize = 20;
 /// Deliveries remembered.
 const REMEMBERED_MAX: usize = 10_000;
-/// Deliveries that wait, looked at one by one where no page shows them.
+/// Deliveries that wait and that no page shows, looked at one by one; where there are more, in turn.
 const WATCHED_MAX: usize = 50;
 /// Columns of time, id, trigger, key and status.
 const WIDTHS: [usize; 6] = [19, 8, 29, 24, 9, 3];
@@ -55,7 +55,7 @@ pub async fn tail(
     let mut is_cut_off = false;
     loop {
         tokio::time::sleep(PAUSE).await;
-        match look(remote, &following.target, &list, &known).await {
+        match look(remote, &following.target, &list, &mut known).await {
             Ok(looked) => {
                 is_cut_off = false;
                 for delivery in looked {
@@ -77,7 +77,12 @@ pub async fn tail(
 }
 
 /// What is new or may have changed, oldest first.
-async fn look(remote: &Remote, all: &Target, list: &Target, known: &Known) -> Result<Vec<Value>, ApiError> {
+async fn look(
+    remote: &Remote,
+    all: &Target,
+    list: &Target,
+    known: &mut Known,
+) -> Result<Vec<Value>, ApiError> {
     let mut looked: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     for page in 1..=PAGES_MAX {
@@ -93,13 +98,11 @@ async fn look(remote: &Remote, all: &Target, list: &Target, known: &Known) -> Re
         }
     }
     let ids: BTreeSet<&str> = looked.iter().filter_map(|delivery| delivery["id"].as_str()).collect();
-    let unseen: Vec<&String> = known.waiting.iter().filter(|id| !ids.contains(id.as_str())).collect();
     let mut watched = Vec::new();
-    for id in unseen.into_iter().rev().take(WATCHED_MAX) {
-        match remote.api.get(&all.below(&[id])).await {
+    for id in known.waiting_besides(&ids) {
+        match remote.api.get(&all.below(&[&id])).await {
             Ok(answer) => watched.push(in_list(answer.data)),
-            // It is no longer kept.
-            Err(ApiError::Refused(refused)) if refused.status == 404 => {}
+            Err(ApiError::Refused(refused)) if refused.status == 404 => known.forget(&id),
             Err(error) => return Err(error),
         }
     }
@@ -147,7 +150,7 @@ struct Known {
     standing: HashMap<String, (String, u64)>,
     /// The ids in the order in which they came.
     order: VecDeque<String>,
-    /// The ids of those that wait, in the same order.
+    /// The ids of those that wait, the next to be looked at first.
     waiting: VecDeque<String>,
 }
 
@@ -183,6 +186,27 @@ impl Known {
         }
         true
     }
+
+    /// Some that wait besides these; at the next call, others.
+    fn waiting_besides(&mut self, seen: &BTreeSet<&str>) -> Vec<String> {
+        let mut besides = Vec::new();
+        for _ in 0..self.waiting.len() {
+            if besides.len() == WATCHED_MAX {
+                break;
+            }
+            let Some(id) = self.waiting.pop_front() else { break };
+            if !seen.contains(id.as_str()) {
+                besides.push(id.clone());
+            }
+            self.waiting.push_back(id);
+        }
+        besides
+    }
+
+    /// It is no longer kept by the server.
+    fn forget(&mut self, id: &str) {
+        self.waiting.retain(|waiting| waiting != id);
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +228,19 @@ mod tests {
         assert_eq!(known.waiting, ["1"]);
         assert!(known.note(&delivery(1, "delivered", 2)));
         assert!(known.waiting.is_empty());
+    }
+
+    #[test]
+    fn all_that_wait_have_their_turn() {
+        let mut known = Known::default();
+        for id in 0..2 * WATCHED_MAX {
+            known.note(&delivery(id, "waiting", 0));
+        }
+        let seen = BTreeSet::from(["3"]);
+        let (first, second) = (known.waiting_besides(&seen), known.waiting_besides(&seen));
+        let all: BTreeSet<&String> = first.iter().chain(&second).collect();
+        assert_eq!((first.len(), all.len()), (WATCHED_MAX, 2 * WATCHED_MAX - 1));
+        assert!(!all.contains(&"3".to_owned()));
     }
 
     #[test]

@@ -29,11 +29,15 @@ enum UsersCommand {
         limit: Limit,
     },
     /// One user
-    Show { uid: String },
+    Show {
+        /// The user's id
+        uid: String,
+    },
     /// Make a user
     Create(Create),
     /// Deactivate a user, or with --permanent delete them
     Delete {
+        /// The user\'s id
         uid: String,
         /// Delete for good; without it the user can be reactivated
         #[arg(long)]
@@ -43,6 +47,7 @@ enum UsersCommand {
     },
     /// An auth token with which the user can log in
     Token {
+        /// The user\'s id
         uid: String,
         /// Another one, also where there is one already
         #[arg(long)]
@@ -52,9 +57,12 @@ enum UsersCommand {
 
 #[derive(Debug, Args)]
 struct Create {
+    /// The user\'s id
     uid: String,
+    /// What people call them
     #[arg(long)]
     name: String,
+    /// The role, as your own code means it
     #[arg(long)]
     role: Option<String>,
     /// The address of a picture

@@ -27,27 +27,39 @@ enum WebhooksCommand {
     /// Every webhook of the app
     List,
     /// One webhook with its triggers
-    Show { id: String },
+    Show {
+        /// The webhook's id
+        id: String,
+    },
     /// Make a webhook; its signing secret is shown this once
     Create(Box<Draft>),
     /// Change what is given, and nothing else
     Update {
+        /// The webhook\'s id
         id: String,
         #[command(flatten)]
         policies: Box<Policies>,
     },
     /// Call it again
-    Enable { id: String },
+    Enable {
+        /// The webhook's id
+        id: String,
+    },
     /// Call it no more; what waits is held for 7 days
-    Disable { id: String },
+    Disable {
+        /// The webhook's id
+        id: String,
+    },
     /// Delete it with what waits for it
     Delete {
+        /// The webhook\'s id
         id: String,
         #[command(flatten)]
         consent: Consent,
     },
     /// What it listens to; --add and --remove change it
     Triggers {
+        /// The webhook\'s id
         id: String,
         /// A trigger to listen to as well; repeatable
         #[arg(long, value_name = "TRIGGER", value_parser = triggers(), value_delimiter = ',')]
@@ -58,12 +70,15 @@ enum WebhooksCommand {
     },
     /// Send a sample event and show request and answer; code 1 where the answer is no success
     Test {
+        /// The webhook\'s id
         id: String,
+        /// What the sample is of
         #[arg(value_parser = triggers(), default_value = "after_message")]
         trigger: String,
     },
     /// Another signing secret, shown this once
     Rotate {
+        /// The webhook\'s id
         id: String,
         /// How long the old secret signs as well [default: a day]
         #[arg(long, value_name = "SECONDS")]
@@ -260,12 +275,15 @@ fn draw_test(out: &Output, tested: &Value) -> std::io::Result<()> {
         headers.row(vec![Cell::toned(Tone::Faint, name), Cell::of(value)]);
     }
     out.table(&headers)?;
+    out.gap()?;
     out.line(&[Cell::of(&request["body"])])?;
+    out.gap()?;
     draw_one(out, &tested["attempt"])?;
     let verdict = &tested["verdict"];
     if verdict.is_null() {
         return Ok(());
     }
+    out.gap()?;
     let mut said = vec![("verdict", Cell::of(&verdict["verdict"]))];
     for name in ["reason", "silence", "data"] {
         if !verdict[name].is_null() {

@@ -3,9 +3,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod desk;
 mod reach;
 mod apps;
+mod users;
 mod webhooks;
+mod deliveries;
+mod tail;
+mod history;
+mod papers;
+mod terminal;
 mod listen;
 mod listen_breaks;
 mod trigger;

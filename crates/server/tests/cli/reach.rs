@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::desk::stranger;
 use crate::support::*;
 
 #[tokio::test]
@@ -29,6 +30,37 @@ async fn a_server_that_does_not_answer_ends_with_code_3() {
     let told =
         Shell::bare().with("CHATHOOK_PROFILE", "dev").run(&["apps", "list", "--server", &server]).await;
     assert!(told.refused(3).contains(&server), "{}", told.err);
+}
+
+#[tokio::test]
+async fn an_own_root_certificate_opens_tls_and_nothing_else_does() {
+    let (server, shell) = stranger().await;
+    server.otherwise(Answer::json(&json!({"data": [], "meta": {}})));
+    let told = shell.run(&["apps", "list", "--json"]).await;
+    assert!(told.refused(3).contains("TLS"), "{}", told.err);
+    assert_eq!(shell.run(&["apps", "list", "--json", "--ca", "ca.pem"]).await.json(), json!([]));
+    assert_eq!(server.next().await.header("key"), "mk_test");
+    assert!(shell.run(&["apps", "list", "--ca", "nothing.pem"]).await.refused(2).contains("--ca"));
+}
+
+#[tokio::test]
+async fn what_is_not_chathook_is_told_apart() {
+    let (server, shell) = stranger().await;
+    let page = |status| Answer::Full { status, headers: Vec::new(), body: b"<html>".to_vec() };
+    server.answer([page(200), page(502), Answer::json(&json!([])), Answer::redirect("https://example.com/")]);
+    for _ in 0..4 {
+        let told = shell.run(&["apps", "list", "--ca", "ca.pem"]).await;
+        assert!(told.refused(3).contains("not chathook"), "{}", told.err);
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_not_sent_in_the_clear_unnoticed() {
+    let shell = Shell::bare().with("CHATHOOK_PROFILE", "dev");
+    // A name that no resolver knows (RFC 6761).
+    let told = shell.run(&["apps", "list", "--server", "http://nowhere.invalid"]).await;
+    assert_eq!(told.code, 3);
+    assert!(told.err.contains("unencrypted"), "{}", told.err);
 }
 
 #[tokio::test]
@@ -77,4 +109,53 @@ async fn a_server_on_this_machine_is_reached_by_its_data_directory() {
     let dir = server.data_dir().to_str().expect("a path in ASCII").to_owned();
     let at = format!("http://{}", server.address);
     Shell::bare().run(&["apps", "list", "--data-dir", &dir, "--server", &at]).await.done();
+}
+
+#[tokio::test]
+async fn a_question_is_asked_again_where_the_connection_was_dead_and_a_deed_is_not_done_twice() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem");
+    let apps = || Answer::json(&json!({"data": [{"id": "a"}]}));
+    server.answer([apps(), Answer::Close, Answer::json(&json!({"data": [], "meta": {}}))]);
+    shell.run(&["webhooks", "list"]).await.done();
+    assert_eq!(server.take_all().len(), 3);
+
+    server.answer([apps(), Answer::Close]);
+    shell.run(&["webhooks", "create", "mine", "--url", "https://example.com"]).await.refused(3);
+    let methods: Vec<String> = server.take_all().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["GET", "POST"]);
+}
+
+#[tokio::test]
+async fn lists_are_followed_to_their_end() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem").with("CHATHOOK_APP", "a");
+    // A page may be empty and the list still go on.
+    let pages = [
+        json!({"data": [], "meta": {"cursor": "9.9", "isPartial": true}}),
+        json!({"data": [{"id": "8"}], "meta": {"cursor": "8.8", "isPartial": true}}),
+        json!({"data": [{"id": "7"}], "meta": {}}),
+    ];
+    server.answer(pages.iter().map(Answer::json));
+    let found = shell.run(&["notices", "--limit", "50", "--json"]).await.json();
+    assert_eq!(found, json!([{"id": "8"}, {"id": "7"}]));
+    let asked: Vec<String> = server.take_all().into_iter().map(|request| request.path).collect();
+    assert_eq!(
+        asked,
+        [
+            "/apps/a/notices?limit=50",
+            "/apps/a/notices?limit=50&cursor=9.9",
+            "/apps/a/notices?limit=49&cursor=8.8"
+        ]
+    );
+
+    let page = |count: usize| {
+        let items = vec![json!({"id": "x"}); count];
+        Answer::json(&json!({"data": items, "meta": {"pagination": {"total": 1_500}}}))
+    };
+    server.answer([page(1_000), page(500)]);
+    let found = shell.run(&["apps", "list", "--limit", "2000", "--json"]).await.json();
+    assert_eq!(found.as_array().map(Vec::len), Some(1_500));
+    let asked: Vec<String> = server.take_all().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/apps?perPage=1000&page=1", "/apps?perPage=1000&page=2"]);
 }

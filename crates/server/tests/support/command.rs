@@ -1,6 +1,6 @@
 //! The command line, run as a person or a script runs it, against a server of the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -64,12 +64,17 @@ impl Shell {
 
     /// With this on standard input.
     pub async fn run_with(&self, input: &str, arguments: &[&str]) -> Ran {
-        let mut child = self.command(arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        self.run_under(&[&[env!("CARGO_BIN_EXE_chathook")], arguments].concat(), input).await
+    }
+
+    /// Another program, which finds `chathook` by its name.
+    pub async fn run_under(&self, words: &[&str], input: &str) -> Ran {
+        let mut child = self.command(words).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let mut stdin = child.stdin.take().expect("its input is ours");
         // A command that reads nothing may be gone before all is written.
         let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
-        let what = format!("chathook {} ends", arguments.join(" "));
+        let what = format!("{} ends", words.join(" "));
         let output = in_time(&what, child.wait_with_output()).await.expect("it is ours to wait for");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints text");
         let code = output.status.code().expect("no signal ends it");
@@ -78,16 +83,21 @@ impl Shell {
 
     /// A command that goes on until it is dropped.
     pub fn start(&self, arguments: &[&str]) -> Going {
-        let mut child = self.command(arguments).spawn().expect("the binary runs");
+        let words = [&[env!("CARGO_BIN_EXE_chathook")], arguments].concat();
+        let mut child = self.command(&words).spawn().expect("the binary runs");
         let stdout = child.stdout.take().expect("its output is ours");
         Going { child, lines: BufReader::new(stdout).lines() }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chathook"));
+    fn command(&self, words: &[&str]) -> Command {
+        let (program, arguments) = words.split_first().expect("a program");
+        let binaries = Path::new(env!("CARGO_BIN_EXE_chathook")).parent().expect("it lies in a directory");
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env_clear()
+            .env("PATH", format!("{}:{path}", binaries.display()))
             .env("HOME", self.home.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.home.path())
