@@ -200,6 +200,8 @@ impl ListenerEndpoints {
                 if line.queue.send(Asked { post: post.clone(), answer }).await.is_err() {
                     continue;
                 }
+                // Held any longer, it would keep a connection that was replaced waiting for more.
+                drop(line);
                 if let Ok(outcome) = answered.await {
                     return cut(outcome, post.answer_bytes_max);
                 }
