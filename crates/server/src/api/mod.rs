@@ -29,7 +29,7 @@ mod groups;
 mod messages;
 mod receipts;
 mod webhooks;
-mod deliveries;
+pub mod deliveries;
 mod replays;
 mod events;
 mod test_events;

@@ -99,8 +99,8 @@ impl Filled {
     }
 
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.refusal.is_some()
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 }
 

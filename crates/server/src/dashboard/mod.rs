@@ -26,6 +26,7 @@ mod csrf;
 mod log_in;
 mod apps;
 mod settings;
+mod webhooks;
 
 use page::PageError;
 use session::Sessions;
@@ -110,7 +111,11 @@ pub fn router(api: Arc<Api>, transport: Transport) -> Router {
 
 /// Every page that wants a session.
 fn pages() -> Routes {
-    Router::new().route("/logout", post(log_in::log_out)).merge(apps::routes()).merge(settings::routes())
+    Router::new()
+        .route("/logout", post(log_in::log_out))
+        .merge(apps::routes())
+        .merge(settings::routes())
+        .merge(webhooks::routes())
 }
 
 async fn nowhere() -> PageError {

@@ -37,16 +37,18 @@ pub struct Visit {
 /// A part of an app's navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
+    Webhooks,
     Settings,
 }
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 1] = [Self::Settings];
+    pub const ALL: [Self; 2] = [Self::Webhooks, Self::Settings];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Webhooks => "Webhooks",
             Self::Settings => "Settings",
         }
     }
@@ -54,6 +56,7 @@ impl Section {
     /// Below the app's path.
     const fn path(self) -> &'static str {
         match self {
+            Self::Webhooks => "webhooks",
             Self::Settings => "settings",
         }
     }
@@ -199,10 +202,15 @@ impl Page {
         &Section::ALL
     }
 
+    /// The path of the page's app, of the whole dashboard where it has none.
+    #[must_use]
+    pub fn app_url(&self) -> String {
+        self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url)
+    }
+
     #[must_use]
     pub fn section_url(&self, section: &Section) -> String {
-        let app = self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url);
-        format!("{app}/{}", section.path())
+        format!("{}/{}", self.app_url(), section.path())
     }
 
     #[must_use]
