@@ -215,8 +215,7 @@ test("everything is reached by keyboard, and a page begins with a way past its h
 });
 
 test("without JavaScript the same things are done", async () => {
-  const plain = await browser.context.browser()?.newContext?.({ javaScriptEnabled: false });
-  const other = plain ? { page: await plain.newPage(), close: () => plain.close() } : await openBrowser({ javaScriptEnabled: false });
+  const other = await openBrowser({ javaScriptEnabled: false });
   await other.page.goto(hook());
   await logIn(SECRET, other.page);
   await button("Send a test of after_message", other.page).click();

@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chathook_domain::refusal::{Code, Refusal};
 
-use super::page::PageError;
+use super::failure::PageError;
 
 /// The fields of a form that was sent and whose token was right.
 #[derive(Debug, Clone, Default)]

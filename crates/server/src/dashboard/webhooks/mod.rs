@@ -201,13 +201,17 @@ impl Waiting {
         }
     }
 
-    /// "12 deliveries", as sentences name them.
+    const fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
+
+    /// "12 deliveries wait", as sentences go on from there.
     fn to_text(&self) -> String {
         match (self.count, self.is_more) {
-            (0, false) => "Nothing".to_owned(),
-            (1, false) => "1 delivery".to_owned(),
-            (count, false) => format!("{count} deliveries"),
-            (count, true) => format!("More than {count} deliveries"),
+            (0, _) => "Nothing waits".to_owned(),
+            (1, false) => "1 delivery waits".to_owned(),
+            (count, false) => format!("{count} deliveries wait"),
+            (count, true) => format!("More than {count} deliveries wait"),
         }
     }
 }
