@@ -24,7 +24,7 @@ use chathook_domain::user::{Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, ConnectionStore as _, DeliveryStore as _, MessageStore as _, Offers, Settled,
+    AppStore as _, ConnectionStore as _, DeliveryStore as _, MessageStore as _, Offers, Settled, Told,
     UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
@@ -149,7 +149,10 @@ async fn send(store: &Arc<Sqlite>, app: &Arc<App>, messages: usize) {
                     at: AT,
                     event_id: EventId::trusted(&format!("evt_{nth:032x}")),
                 };
-                store.commit_message(&app, accepted, Origin::Rest).await.expect("the message is stored");
+                store
+                    .commit_message(&app, accepted, Origin::Rest, Told::nobody())
+                    .await
+                    .expect("the message is stored");
             }
         }));
     }

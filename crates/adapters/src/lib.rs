@@ -7,5 +7,6 @@ pub mod vault;
 pub mod resolver;
 pub mod address_guard;
 pub mod endpoints;
+pub mod api_client;
 pub mod local_bus;
 pub mod sqlite;

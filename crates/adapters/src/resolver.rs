@@ -1,7 +1,9 @@
 //! Turns names into addresses: one look-up at a time per name, on threads that nothing else
-//! uses. It judges nothing; that is the address guard's work.
+//! uses. It judges nothing; that is the address guard's work, at each connection.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod known;
+
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +12,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+use self::known::{KnownNames, Pace};
+
+/// Where a name leads; shared by those who asked for it.
+pub type Addresses = Arc<[IpAddr]>;
 
 /// The addresses of a name, or a sentence saying why there are none.
-pub type Resolved = Result<Arc<[IpAddr]>, String>;
+pub type Resolved = Result<Addresses, String>;
 
 /// Asks where a name leads. Tests put their own in place.
 #[async_trait]
@@ -24,18 +31,22 @@ pub trait Resolver: Send + Sync + 'static {
 /// The blocking call behind a look-up.
 pub type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
-/// A hung look-up holds a thread until the system gives up, so this many names may hang before
-/// others wait.
+/// A hung look-up holds a thread until the system gives up. Names that are new get at most half of the
+/// threads, names known to be slow a quarter; the rest is always for names that were quick last time.
 pub const THREADS_MAX: usize = 32;
 
-/// A look-up that takes this long is slow, and its name is until a look-up of it is not.
+/// A look-up that takes this long is slow, and so is its name until a look-up of it is not. Who has
+/// waited this long is given the name's last answer, where there is one.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How many slow names are remembered, the last ones to be slow.
-const SLOW_NAMES_MAX: usize = 4_096;
+/// How long a name without a last answer waits for a thread: less than the connect clock of a delivery
+/// (5 s, design 6), so that the attempt tells what was lacking.
+const THREAD_WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// Resolves as the operating system does. Callers of one name share the look-up under way; names
-/// known to be slow share half of the threads, so that the others find one.
+/// What comes of it then.
+const NO_THREAD: &str = "no look-up could begin: too many other names do not answer";
+
+/// Resolves as the operating system does. Callers of one name share the look-up under way.
 pub struct SystemResolver {
     shared: Arc<Shared>,
 }
@@ -54,22 +65,52 @@ pub type Elapsed = dyn Fn() -> Duration + Send + Sync;
 #[derive(Default)]
 struct State {
     /// Every name asked for and not answered: waiting in a queue, or on a thread.
-    asked: HashMap<String, watch::Sender<Option<Resolved>>>,
-    queue: VecDeque<String>,
-    /// Names known to be slow, which wait for a thread of their half.
-    slow_queue: VecDeque<String>,
-    slow_names: SlowNames,
+    asked: HashMap<String, Asked>,
+    queues: Queues,
+    known: KnownNames,
     running: HashMap<String, Running>,
     threads: usize,
     threads_idle: usize,
     is_closed: bool,
 }
 
+/// A name that is asked for, by those who listen.
+struct Asked {
+    progress: watch::Sender<Progress>,
+    /// Somebody left with the last answer and wants a fresh one for the next time.
+    is_wanted: bool,
+}
+
+#[derive(Clone)]
+enum Progress {
+    Queued,
+    OnThread,
+    Answered(Resolved),
+}
+
+/// Which part of the threads a name may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Share {
+    /// Names that were quick last time, and may take any thread.
+    Quick,
+    /// Names of which nothing is known.
+    New,
+    /// Names that were slow last time.
+    Slow,
+}
+
+#[derive(Default)]
+struct Queues {
+    quick: VecDeque<String>,
+    new: VecDeque<String>,
+    slow: VecDeque<String>,
+}
+
 /// A look-up on a thread.
 #[derive(Clone, Copy)]
 struct Running {
     since: Duration,
-    is_known_slow: bool,
+    share: Share,
 }
 
 impl SystemResolver {
@@ -87,18 +128,18 @@ impl SystemResolver {
         Self { shared: Arc::new(Shared { lookup, elapsed, threads_max, state, wake }) }
     }
 
-    fn ask(&self, name: &str) -> Result<watch::Receiver<Option<Resolved>>, String> {
+    /// Joins the look-up of a name that is under way, else begins one. Comes with the last answer.
+    fn ask(&self, name: &str) -> Result<(watch::Receiver<Progress>, Option<Addresses>), String> {
         let mut state = self.shared.lock();
-        if let Some(sender) = state.asked.get(name) {
-            return Ok(sender.subscribe());
+        let last_answer = state.known.last_answer(name, (self.shared.elapsed)());
+        if let Some(asked) = state.asked.get(name) {
+            return Ok((asked.progress.subscribe(), last_answer));
         }
-        let is_slow = state.slow_names.contains(name);
-        let queue = if is_slow { &mut state.slow_queue } else { &mut state.queue };
-        queue.push_back(name.to_owned());
-        let (sender, receiver) = watch::channel(None);
-        state.asked.insert(name.to_owned(), sender);
-        let may_start = state.queue.len() + self.shared.slow_places(&state).min(state.slow_queue.len());
-        if state.threads_idle < may_start
+        let share = Share::of(state.known.pace(name));
+        state.queues.of(share).push_back(name.to_owned());
+        let (progress, receiver) = watch::channel(Progress::Queued);
+        state.asked.insert(name.to_owned(), Asked { progress, is_wanted: false });
+        if state.threads_idle < self.shared.may_begin(&state)
             && state.threads < self.shared.threads_max
             && let Err(error) = self.start_thread(&mut state)
         {
@@ -106,7 +147,7 @@ impl SystemResolver {
             return Err(error);
         }
         self.shared.wake.notify_one();
-        Ok(receiver)
+        Ok((receiver, last_answer))
     }
 
     fn start_thread(&self, state: &mut State) -> Result<(), String> {
@@ -138,10 +179,27 @@ impl Drop for SystemResolver {
 #[async_trait]
 impl Resolver for SystemResolver {
     async fn resolve(&self, name: &str) -> Resolved {
-        let mut receiver = self.ask(name)?;
-        let answer = receiver.wait_for(Option::is_some).await;
-        let answer = answer.ok().and_then(|answer| answer.clone());
-        answer.unwrap_or_else(|| Err("the look-up was abandoned".to_owned()))
+        let (mut progress, last_answer) = self.ask(name)?;
+        if let Some(addresses) = last_answer {
+            let answered = timeout(SLOW_AFTER, answer(&mut progress)).await;
+            return answered.unwrap_or_else(|_| {
+                self.shared.want(name);
+                Ok(addresses)
+            });
+        }
+        let on_thread = progress.wait_for(|progress| !matches!(progress, Progress::Queued));
+        if timeout(THREAD_WAIT_MAX, on_thread).await.is_err() {
+            return Err(NO_THREAD.to_owned());
+        }
+        answer(&mut progress).await
+    }
+}
+
+async fn answer(progress: &mut watch::Receiver<Progress>) -> Resolved {
+    let answered = progress.wait_for(|progress| matches!(progress, Progress::Answered(_))).await;
+    match answered.as_deref() {
+        Ok(Progress::Answered(resolved)) => resolved.clone(),
+        Ok(Progress::Queued | Progress::OnThread) | Err(_) => Err("the look-up was abandoned".to_owned()),
     }
 }
 
@@ -161,48 +219,74 @@ impl Shared {
             };
             let mut state = self.lock();
             if let Some(running) = state.running.remove(&name) {
-                let is_slow = self.took_long(running);
-                state.slow_names.note(&name, is_slow);
+                let pace = if self.took_long(running) { Pace::Slow } else { Pace::Quick };
+                state.known.note(&name, pace, &resolved, (self.elapsed)());
             }
-            if let Some(sender) = state.asked.remove(&name) {
-                sender.send_replace(Some(resolved));
+            if let Some(asked) = state.asked.remove(&name) {
+                asked.progress.send_replace(Progress::Answered(resolved));
             }
         }
     }
 
-    /// The next name that somebody still waits for; `None` when the resolver is gone.
+    /// The next name that somebody wants; `None` when the resolver is gone.
     fn next_name(&self) -> Option<String> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
                 return None;
             }
-            // The slow ones go first within their half: the other half is always the others'.
-            let slow = if self.slow_places(&state) > 0 { state.slow_queue.pop_front() } else { None };
-            let is_known_slow = slow.is_some();
-            match slow.or_else(|| state.queue.pop_front()) {
-                Some(name) if state.asked.get(&name).is_none_or(watch::Sender::is_closed) => {
-                    state.asked.remove(&name);
-                }
-                Some(name) => {
+            // Those with a share of their own go first within it: what is beyond it is always the others'.
+            let next = [Share::Slow, Share::New, Share::Quick].into_iter().find_map(|share| {
+                let has_place = self.places(&state, share) > 0;
+                has_place.then(|| state.queues.of(share).pop_front().map(|name| (name, share))).flatten()
+            });
+            let Some((name, share)) = next else {
+                state.threads_idle += 1;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.threads_idle -= 1;
+                continue;
+            };
+            match state.asked.get(&name) {
+                Some(asked) if asked.is_wanted || !asked.progress.is_closed() => {
+                    asked.progress.send_replace(Progress::OnThread);
                     let since = (self.elapsed)();
-                    state.running.insert(name.clone(), Running { since, is_known_slow });
+                    state.running.insert(name.clone(), Running { since, share });
                     return Some(name);
                 }
-                None => {
-                    state.threads_idle += 1;
-                    state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    state.threads_idle -= 1;
-                }
+                Some(_) | None => drop(state.asked.remove(&name)),
             }
         }
     }
 
-    /// How many slow names may go on a thread now. A look-up that turns out slow while it runs
-    /// counts as well.
-    fn slow_places(&self, state: &State) -> usize {
-        let slow = state.running.values().filter(|r| r.is_known_slow || self.took_long(**r)).count();
-        (self.threads_max / 2).max(1).saturating_sub(slow)
+    /// A fresh answer is to be had even if nobody waits for it any more.
+    fn want(&self, name: &str) {
+        if let Some(asked) = self.lock().asked.get_mut(name) {
+            asked.is_wanted = true;
+        }
+    }
+
+    /// How many of the names that wait could go on a thread now.
+    fn may_begin(&self, state: &State) -> usize {
+        let Queues { quick, new, slow } = &state.queues;
+        quick.len()
+            + new.len().min(self.places(state, Share::New))
+            + slow.len().min(self.places(state, Share::Slow))
+    }
+
+    /// How many names of a share may go on a thread now.
+    fn places(&self, state: &State, share: Share) -> usize {
+        let running =
+            |counts: &dyn Fn(Running) -> bool| state.running.values().filter(|r| counts(**r)).count();
+        let (places, taken) = match share {
+            Share::Quick => return usize::MAX,
+            Share::New => (self.threads_max / 2, running(&|r| r.share == Share::New)),
+            // A quick name that turns out slow while it runs counts as well.
+            Share::Slow => (
+                self.threads_max / 4,
+                running(&|r| r.share == Share::Slow || (r.share == Share::Quick && self.took_long(r))),
+            ),
+        };
+        places.max(1).saturating_sub(taken)
     }
 
     fn took_long(&self, running: Running) -> bool {
@@ -210,29 +294,22 @@ impl Shared {
     }
 }
 
-/// The names whose last look-up was slow.
-#[derive(Default)]
-struct SlowNames {
-    names: HashSet<String>,
-    /// In the order in which they became slow; those that have become quick again are among them.
-    order: VecDeque<String>,
+impl Share {
+    fn of(pace: Option<Pace>) -> Self {
+        match pace {
+            None => Self::New,
+            Some(Pace::Quick) => Self::Quick,
+            Some(Pace::Slow) => Self::Slow,
+        }
+    }
 }
 
-impl SlowNames {
-    fn contains(&self, name: &str) -> bool {
-        self.names.contains(name)
-    }
-
-    fn note(&mut self, name: &str, is_slow: bool) {
-        if !is_slow {
-            self.names.remove(name);
-        } else if self.names.insert(name.to_owned()) {
-            self.order.push_back(name.to_owned());
-        }
-        while self.order.len() > SLOW_NAMES_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.names.remove(&oldest);
-            }
+impl Queues {
+    fn of(&mut self, share: Share) -> &mut VecDeque<String> {
+        match share {
+            Share::Quick => &mut self.quick,
+            Share::New => &mut self.new,
+            Share::Slow => &mut self.slow,
         }
     }
 }
@@ -249,166 +326,4 @@ fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    use std::sync::mpsc;
-
-    use tokio::time::timeout;
-
-    use super::*;
-
-    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    /// A resolver on a clock that the test moves, whose look-ups of names that start
-    /// with `hung` wait until they are let go.
-    struct Bench {
-        resolver: SystemResolver,
-        clock: Arc<AtomicU64>,
-        started: mpsc::Receiver<String>,
-        release: mpsc::Sender<()>,
-    }
-
-    fn bench(threads_max: usize) -> Bench {
-        let (release, held) = mpsc::channel::<()>();
-        let (tell, started) = mpsc::channel();
-        let (held, clock) = (Mutex::new(held), Arc::new(AtomicU64::new(0)));
-        let read = Arc::clone(&clock);
-        let lookup = move |name: &str| {
-            tell.send(name.to_owned()).expect("the test listens");
-            assert_ne!(name, "bad.test", "the test wants this to die");
-            if name.starts_with("hung") {
-                held.lock().expect("not poisoned").recv().ok();
-            }
-            Ok(if name == "empty.test" { Vec::new() } else { vec![ADDRESS] })
-        };
-        let elapsed = move || Duration::from_secs(read.load(Ordering::SeqCst));
-        let resolver = SystemResolver::with_lookup(threads_max, Box::new(lookup), Box::new(elapsed));
-        Bench { resolver, clock, started, release }
-    }
-
-    async fn answer(mut receiver: watch::Receiver<Option<Resolved>>) -> Resolved {
-        let answer = receiver.wait_for(Option::is_some).await.expect("answered").clone();
-        answer.expect("waited for")
-    }
-
-    #[tokio::test]
-    async fn callers_of_one_name_share_one_look_up() {
-        let bench = bench(4);
-        let first = bench.resolver.ask("hung.test").expect("asked");
-        let second = bench.resolver.ask("hung.test").expect("asked");
-        bench.release.send(()).expect("the look-up waits");
-        for receiver in [first, second] {
-            assert_eq!(answer(receiver).await, Ok(vec![ADDRESS].into()));
-        }
-        assert_eq!(bench.started.try_iter().count(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_hung_name_does_not_hold_up_others() {
-        let bench = bench(2);
-        let hung = bench.resolver.ask("hung.test").expect("asked");
-        for name in ["a.test", "b.test", "a.test"] {
-            assert_eq!(bench.resolver.resolve(name).await, Ok(vec![ADDRESS].into()));
-        }
-        assert!(hung.borrow().is_none());
-        bench.release.send(()).expect("the look-up waits");
-        assert_eq!(answer(hung).await, Ok(vec![ADDRESS].into()));
-    }
-
-    #[tokio::test]
-    async fn a_look_up_that_dies_is_an_answer_and_the_thread_lives() {
-        let bench = bench(1);
-        assert_eq!(bench.resolver.resolve("bad.test").await, Err("the look-up died".to_owned()));
-        assert_eq!(bench.resolver.resolve("empty.test").await, Err("no addresses".to_owned()));
-    }
-
-    /// Makes names known as slow that will hang from now on: the clock moves while each is looked up.
-    async fn make_slow(bench: &Bench, names: &[&str]) {
-        for name in names {
-            let asked = bench.resolver.ask(name).expect("asked");
-            assert_eq!(&bench.started.recv().expect("started"), name);
-            bench.clock.fetch_add(2, Ordering::SeqCst);
-            bench.release.send(()).expect("the look-up waits");
-            answer(asked).await.expect("an address");
-        }
-    }
-
-    #[tokio::test]
-    async fn names_known_to_hang_hold_at_most_half_of_the_threads() {
-        let bench = bench(4);
-        let names = ["hung-1", "hung-2", "hung-3", "hung-4", "hung-5"];
-        make_slow(&bench, &names).await;
-        let mut hung: Vec<_> = names.map(|name| bench.resolver.ask(name).expect("asked")).into();
-        let mut started = [(); 2].map(|()| bench.started.recv().expect("started"));
-        started.sort();
-        assert_eq!(started, ["hung-1", "hung-2"]);
-        let others = ["new-1", "new-2", "new-3"];
-        for name in others {
-            let resolved = timeout(Duration::from_secs(5), bench.resolver.resolve(name)).await;
-            assert_eq!(resolved.expect("a thread is free"), Ok(vec![ADDRESS].into()));
-        }
-        assert_eq!(bench.started.try_iter().collect::<Vec<_>>(), others, "two of four threads hang");
-        // Each gets its turn, in the order in which they were asked for.
-        for next in ["hung-3", "hung-4", "hung-5"] {
-            bench.release.send(()).expect("a look-up waits");
-            assert_eq!(bench.started.recv().expect("started"), next);
-        }
-        for _ in 0..2 {
-            bench.release.send(()).expect("a look-up waits");
-        }
-        while let Some(receiver) = hung.pop() {
-            answer(receiver).await.expect("an address");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_look_up_that_turns_out_slow_counts_among_the_slow_ones() {
-        let bench = bench(4);
-        make_slow(&bench, &["hung-1"]).await;
-        let mut asked = Vec::new();
-        for name in ["hung-new-1", "hung-new-2"] {
-            asked.push(bench.resolver.ask(name).expect("asked"));
-            bench.started.recv().expect("started");
-        }
-        bench.clock.fetch_add(2, Ordering::SeqCst);
-        let known = bench.resolver.ask("hung-1").expect("asked");
-        assert_eq!(bench.resolver.resolve("a.test").await, Ok(vec![ADDRESS].into()));
-        assert_eq!(bench.started.try_iter().collect::<Vec<_>>(), ["a.test"], "half of the threads hang");
-        for _ in 0..3 {
-            bench.release.send(()).expect("a look-up waits or will");
-        }
-        asked.push(known);
-        for receiver in asked {
-            answer(receiver).await.expect("an address");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_that_is_quick_again_is_like_any_other() {
-        let bench = bench(2);
-        make_slow(&bench, &["hung-1", "hung-2"]).await;
-        // Quick this time: the clock stands still.
-        let quick = bench.resolver.ask("hung-2").expect("asked");
-        bench.release.send(()).expect("the look-up waits");
-        answer(quick).await.expect("an address");
-        let hung = bench.resolver.ask("hung-1").expect("asked");
-        let other = bench.resolver.ask("hung-2").expect("asked");
-        let mut started: Vec<_> = (0..3).map(|_| bench.started.recv().expect("started")).collect();
-        started.sort();
-        assert_eq!(started, ["hung-1", "hung-2", "hung-2"], "both at once");
-        for receiver in [hung, other] {
-            bench.release.send(()).expect("a look-up waits");
-            drop(receiver);
-        }
-    }
-
-    #[test]
-    fn only_so_many_slow_names_are_remembered() {
-        let mut names = SlowNames::default();
-        for index in 0..=SLOW_NAMES_MAX {
-            names.note(&index.to_string(), true);
-        }
-        assert!(!names.contains("0") && names.contains("1"));
-        assert_eq!(names.names.len(), SLOW_NAMES_MAX);
-    }
-}
+mod tests;

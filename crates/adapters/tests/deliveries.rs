@@ -16,8 +16,9 @@ use chathook_domain::user::{Profile, User};
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, LineOf, MessageStore as _, Offers,
-    Settled, StoreError, Stored, SwitchedOff, UserStore as _, WebhookStore as _,
+    AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, LineOf, MessageStore as _,
+    NoticeKind, Offers, Settled, StoreError, Stored, SwitchOff, SwitchedOff, Told, UserStore as _,
+    WebhookStore as _,
 };
 use serde_json::json;
 
@@ -95,7 +96,7 @@ impl House {
             at: AT,
             event_id: event_id(),
         };
-        self.store.commit_message(&self.app, accepted, Origin::Rest).await
+        self.store.commit_message(&self.app, accepted, Origin::Rest, Told::nobody()).await
     }
 
     /// Alice writes to bob; what that owes.
@@ -111,7 +112,7 @@ impl House {
 
     async fn try_to_delete(&self, id: MessageId) -> Stored<Committed> {
         let change = Change { kind: ChangeKind::Delete, by: user("alice"), at: AT, event_id: event_id() };
-        self.store.change_message(&self.app, id, change, Origin::Rest).await
+        self.store.change_message(&self.app, id, change, Origin::Rest, Told::nobody()).await
     }
 
     async fn settle(&self, owed: &[&Owed], settlement: Settlement) -> i64 {
@@ -177,17 +178,31 @@ fn aside(due: Time) -> Settlement {
 }
 
 #[tokio::test]
-async fn a_stale_start_cannot_settle() {
+async fn a_stale_start_writes_nothing_any_more() {
     let house = house(Options::default()).await;
     house.hook("hook").await;
     let owed = house.send().await.remove(0);
     house.store.begin_start(&StartId::trusted("start2"), AT).await.expect("the next start begins");
-    let refused = house.store.settle(&house.start, vec![settled(&owed, Settlement::Delivered)]).await;
-    assert!(matches!(refused, Err(StoreError::Refused(refusal)) if refusal.code == Code::StartSuperseded));
+    let (store, start, row) = (&house.store, &house.start, owed.webhook_row);
+    let refused = [
+        store.settle(start, vec![settled(&owed, Settlement::Delivered)]).await.map(drop),
+        store.step_aside(start, owed.stream, vec![owed.sequence]).await,
+        store.set_failing_since(start, row, Some(AT)).await,
+        store.switch_off(start, row, SwitchOff::Gone, AT).await,
+        store.notify(start, row, NoticeKind::Failing, "It fails.".to_owned(), AT).await,
+    ];
+    for refused in refused {
+        let is_refused =
+            matches!(&refused, Err(StoreError::Refused(refusal)) if refusal.code == Code::StartSuperseded);
+        assert!(is_refused, "{refused:?}");
+    }
+    let target = store.target(row).await.expect("the store reads").expect("there");
+    assert!(target.webhook.is_on() && target.failing_since.is_none());
+    assert!(house.ask("SELECT text FROM notice").is_empty());
     let of = LineOf { webhook_row: owed.webhook_row, stream: owed.stream };
     let lanes = house.store.waiting_lanes(of, LaneKind::Live, None, 10).await.expect("the store reads");
     let names: Vec<&str> = lanes.iter().map(|part| part.lane.as_str()).collect();
-    assert_eq!(names, [LANE], "it still waits");
+    assert_eq!(names, [LANE], "it still waits, and in its lane");
 }
 
 #[tokio::test]

@@ -21,9 +21,9 @@ use chathook_domain::user::{AuthToken, Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::store::{
-    AppStore as _, Asked, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
-    MessageStore as _, Offers, Opening, Settled, Store as _, StoreError, SwitchOff, UserStore as _,
-    WebhookStore as _,
+    AppStore as _, Asked, Committed, ConnectionStore as _, DeliveryStore as _, Ending, LineOf, MessageFilter,
+    MessageStore as _, Offers, Opening, Settled, Store as _, StoreError, Stored, SwitchOff, Told,
+    UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -51,6 +51,12 @@ struct House {
     offered: Arc<Offered>,
     app: App,
     dir: tempfile::TempDir,
+}
+
+impl House {
+    async fn send(&self, accepted: Accepted) -> Stored<Committed> {
+        self.store.commit_message(&self.app, accepted, Origin::Rest, Told::nobody()).await
+    }
 }
 
 fn open(dir: &Path, offered: &Arc<Offered>) -> Result<Sqlite, OpenError> {
@@ -147,7 +153,7 @@ async fn deliveries_are_offered_in_the_order_of_the_commits_with_gapless_numbers
         let house = Arc::clone(&house);
         sends.push(tokio::spawn(async move {
             let accepted = accepted("alice", "bob", &format!("message {nth}"), None);
-            house.store.commit_message(&house.app, accepted, Origin::Rest).await
+            house.send(accepted).await
         }));
     }
     for send in sends {
@@ -188,7 +194,7 @@ async fn a_refused_message_does_not_fail_those_committed_with_it() {
         sends.push(tokio::spawn(async move {
             let receiver = if nth % 2 == 0 { "bob" } else { "nobody" };
             let accepted = accepted("alice", receiver, "hello", None);
-            (receiver, house.store.commit_message(&house.app, accepted, Origin::Rest).await)
+            (receiver, house.send(accepted).await)
         }));
     }
     for send in sends {
@@ -205,14 +211,8 @@ async fn a_refused_message_does_not_fail_those_committed_with_it() {
 #[tokio::test]
 async fn a_repeated_muid_is_answered_with_the_message_of_then() {
     let house = house().await;
-    let first = house
-        .store
-        .commit_message(&house.app, accepted("alice", "bob", "once", Some("m1")), Origin::Rest)
-        .await;
-    let again = house
-        .store
-        .commit_message(&house.app, accepted("alice", "bob", "twice", Some("m1")), Origin::Rest)
-        .await;
+    let first = house.send(accepted("alice", "bob", "once", Some("m1"))).await;
+    let again = house.send(accepted("alice", "bob", "twice", Some("m1"))).await;
     let (first, again) = (first.expect("stored"), again.expect("answered"));
     assert!(!first.is_repeat && again.is_repeat);
     assert_eq!(first.message, again.message);
@@ -220,21 +220,22 @@ async fn a_repeated_muid_is_answered_with_the_message_of_then() {
 
     let mut later = accepted("alice", "bob", "a day later", Some("m1"));
     later.at = AT.plus_ms(24 * 60 * 60 * 1_000);
-    let later = house.store.commit_message(&house.app, later, Origin::Rest).await.expect("stored");
+    let later = house.send(later).await.expect("stored");
     assert!(!later.is_repeat);
 }
 
 #[tokio::test]
 async fn a_mark_is_told_once_and_reading_tells_of_delivery_first() {
     let house = house().await;
-    let sent =
-        house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
+    let sent = house.send(accepted("alice", "bob", "hello", None)).await;
     let sent = sent.expect("stored").message;
-    let marked = house.store.mark(&house.app, read_by_bob(), Origin::Socket).await.expect("marked");
+    let marked =
+        house.store.mark(&house.app, read_by_bob(), Origin::Socket, Told::nobody()).await.expect("marked");
     let kinds: Vec<ReceiptKind> = marked.receipts.iter().map(|(receipt, _)| receipt.kind).collect();
     assert_eq!(kinds, [ReceiptKind::Delivered, ReceiptKind::Read]);
 
-    let again = house.store.mark(&house.app, read_by_bob(), Origin::Socket).await.expect("marked");
+    let again =
+        house.store.mark(&house.app, read_by_bob(), Origin::Socket, Told::nobody()).await.expect("marked");
     assert!(again.receipts.is_empty());
     assert_eq!(house.offered.all().len(), 3);
     let message =
@@ -259,16 +260,19 @@ async fn a_mark_is_told_once_and_reading_tells_of_delivery_first() {
 #[tokio::test]
 async fn a_deleted_message_keeps_its_frame_and_cannot_be_changed_again() {
     let house = house().await;
-    let sent =
-        house.store.commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest).await;
+    let sent = house.send(accepted("alice", "bob", "hello", None)).await;
     let id = sent.expect("stored").message.id;
     let change = || Change { kind: ChangeKind::Delete, by: user("alice"), at: AT, event_id: event_id() };
-    let deleted = house.store.change_message(&house.app, id, change(), Origin::Rest).await.expect("deleted");
+    let deleted = house
+        .store
+        .change_message(&house.app, id, change(), Origin::Rest, Told::nobody())
+        .await
+        .expect("deleted");
     assert!(deleted.message.id > id);
     let message =
         house.store.message(&house.app.id, id).await.expect("the store reads").expect("it is there");
     assert!(message.deleted.is_some());
-    let again = house.store.change_message(&house.app, id, change(), Origin::Rest).await;
+    let again = house.store.change_message(&house.app, id, change(), Origin::Rest, Told::nobody()).await;
     assert!(
         matches!(again, Err(StoreError::Refused(refusal)) if refusal.code == Code::MessageActionNotAllowed)
     );
@@ -278,24 +282,34 @@ async fn a_deleted_message_keeps_its_frame_and_cannot_be_changed_again() {
 async fn a_connection_ends_once() {
     let house = house().await;
     let first = opening(&house, "s1").await;
-    let opened = house.store.open_connection(&house.app, first).await.expect("opened");
+    let opened = house.store.open_connection(&house.app, first, Told::nobody()).await.expect("opened");
     assert!(opened.change.changes_status() && opened.replaced.is_empty());
     let second = opening(&house, "s2").await;
-    let opened = house.store.open_connection(&house.app, second).await.expect("opened");
+    let opened = house.store.open_connection(&house.app, second, Told::nobody()).await.expect("opened");
     assert_eq!(opened.change.connections.len(), 2, "the new one is open before the older ends");
     assert_eq!(opened.replaced.len(), 1);
     assert!(!opened.replaced[0].changes_status());
 
     let ending = || Ending::Session(SessionId::trusted("s1"));
-    let again = house.store.end_connections(&house.app, ending(), AT, Origin::Socket).await.expect("ended");
+    let again = house
+        .store
+        .end_connections(&house.app, ending(), AT, Origin::Socket, Told::nobody())
+        .await
+        .expect("ended");
     assert!(again.is_empty(), "it was ended when it was replaced");
 
-    let dead =
-        house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
+    let dead = house
+        .store
+        .end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10, Told::nobody())
+        .await
+        .expect("ended");
     assert_eq!(dead.len(), 1);
     assert!(dead[0].1.changes_status());
-    let dead =
-        house.store.end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10).await.expect("ended");
+    let dead = house
+        .store
+        .end_connections_of_dead_starts(&StartId::trusted("start2"), AT, 10, Told::nobody())
+        .await
+        .expect("ended");
     assert!(dead.is_empty());
     assert_eq!(house.offered.all().len(), 4);
     let alice = house
@@ -312,8 +326,12 @@ async fn a_token_that_ended_opens_no_connection() {
     let house = house().await;
     let late = opening(&house, "s1").await;
     let ending = Ending::Token { token_hash: late.token_hash.clone() };
-    house.store.end_connections(&house.app, ending, AT, Origin::Rest).await.expect("logged out");
-    let refused = house.store.open_connection(&house.app, late).await;
+    house
+        .store
+        .end_connections(&house.app, ending, AT, Origin::Rest, Told::nobody())
+        .await
+        .expect("logged out");
+    let refused = house.store.open_connection(&house.app, late, Told::nobody()).await;
     assert!(matches!(refused, Err(StoreError::Refused(refusal)) if refusal.code == Code::AuthTokenNotFound));
 }
 
@@ -321,11 +339,7 @@ async fn a_token_that_ended_opens_no_connection() {
 async fn the_settled_number_stops_before_the_first_that_waits() {
     let house = house().await;
     for _ in 0..3 {
-        house
-            .store
-            .commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest)
-            .await
-            .expect("stored");
+        house.send(accepted("alice", "bob", "hello", None)).await.expect("stored");
     }
     let owed = house.offered.all();
     let (row, stream, lane) = (owed[0].webhook_row, owed[0].stream, owed[0].lane.clone());
@@ -361,18 +375,12 @@ async fn the_settled_number_stops_before_the_first_that_waits() {
 #[tokio::test]
 async fn a_gone_endpoint_is_owed_nothing_new() {
     let house = house().await;
-    house
-        .store
-        .commit_message(&house.app, accepted("alice", "bob", "hello", None), Origin::Rest)
-        .await
-        .expect("stored");
+    house.send(accepted("alice", "bob", "hello", None)).await.expect("stored");
     let owed = house.offered.all().remove(0);
-    house.store.switch_off(owed.webhook_row, SwitchOff::Gone, AT).await.expect("switched off");
-    house
-        .store
-        .commit_message(&house.app, accepted("alice", "bob", "again", None), Origin::Rest)
-        .await
-        .expect("stored");
+    let start = StartId::trusted("start1");
+    house.store.begin_start(&start, AT).await.expect("the start begins");
+    house.store.switch_off(&start, owed.webhook_row, SwitchOff::Gone, AT).await.expect("switched off");
+    house.send(accepted("alice", "bob", "again", None)).await.expect("stored");
     assert_eq!(house.offered.all().len(), 1);
     let target = house.store.target(owed.webhook_row).await.expect("the store reads").expect("there");
     assert!(!target.webhook.is_on());
@@ -390,7 +398,9 @@ async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged()
         conversation: Key::trusted("alice_user_bob"),
         sender: Uid::trusted("alice"),
         verdict: "pass",
+        effect: None,
         silence: None,
+        effect: None,
         took_us: 1,
         at: AT,
     };
@@ -415,7 +425,7 @@ async fn a_second_server_is_kept_out() {
 async fn what_was_acknowledged_is_there_after_the_store_was_closed() {
     let House { store, offered, app, dir } = house().await;
     let sent = store
-        .commit_message(&app, accepted("alice", "bob", "hello", None), Origin::Rest)
+        .commit_message(&app, accepted("alice", "bob", "hello", None), Origin::Rest, Told::nobody())
         .await
         .expect("stored");
     drop(store);
@@ -450,14 +460,10 @@ async fn a_locked_database_refuses_writes_and_recovers_by_itself() {
     let house = house().await;
     let other = rusqlite::Connection::open(house.dir.path().join("chathook.db")).expect("a second hand");
     other.execute_batch("BEGIN IMMEDIATE").expect("the lock is taken");
-    let refused = house
-        .store
-        .commit_message(&house.app, accepted("alice", "bob", "locked out", None), Origin::Rest)
-        .await;
+    let refused = house.send(accepted("alice", "bob", "locked out", None)).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     other.execute_batch("ROLLBACK").expect("the lock is given back");
-    let stored =
-        house.store.commit_message(&house.app, accepted("alice", "bob", "let in", None), Origin::Rest).await;
+    let stored = house.send(accepted("alice", "bob", "let in", None)).await;
     assert_eq!(stored.expect("stored").message.data["text"], "let in");
     let texts: Vec<_> = house.offered.all().iter().map(|owed| owed.body.contains("locked out")).collect();
     assert_eq!(texts, [false], "what was refused is owed to nobody");

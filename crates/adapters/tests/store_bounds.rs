@@ -1,6 +1,7 @@
 //! The embedded store through its port: reads have an end, a group takes its history along, and an
 //! app is made whole or not at all.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use chathook_adapters::sqlite::{Options, Sqlite};
@@ -8,13 +9,15 @@ use chathook_adapters::vault::Vault;
 use chathook_domain::app::{App, Settings};
 use chathook_domain::delivery::Owed;
 use chathook_domain::event::Origin;
-use chathook_domain::group::{About, Group, GroupKind};
+use chathook_domain::group::{About, Group, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, EventId, Guid, MessageId, Time, Uid};
 use chathook_domain::message::{Accepted, Draft, Message, Receiver};
 use chathook_domain::user::{Profile, User};
 use chathook_engine::ports::store::{
-    AppStore as _, GroupStore as _, MessageFilter, MessageStore as _, Offers, READ_BYTES_MAX, Samples,
+    AppStore as _, GroupStore as _, MessageFilter, MessageStore as _, Offers, PageRequest, READ_BYTES_MAX,
+    Samples, Told,
 };
+use chathook_engine::ports::upkeep::{Doomed, UpkeepStore as _};
 use serde_json::json;
 
 const AT: Time = Time::from_ms(1_700_000_000_000);
@@ -29,7 +32,7 @@ impl Offers for Nowhere {
 struct House {
     store: Sqlite,
     app: App,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn app(id: &str) -> App {
@@ -72,15 +75,18 @@ fn samples(owner: &str) -> Samples {
     Samples { users: vec![user("alice"), user("bob")], group: lounge(owner), members: Vec::new() }
 }
 
+fn open(dir: &Path) -> Sqlite {
+    let vault = Arc::new(Vault::from_key([7; 32]));
+    Sqlite::open(dir, vault, Arc::new(Nowhere), Options::default()).expect("the store opens")
+}
+
 /// An app with alice, bob and alice's group.
 async fn house() -> House {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store =
-        Sqlite::open(dir.path(), Arc::new(Vault::from_key([7; 32])), Arc::new(Nowhere), Options::default());
-    let store = store.expect("the store opens");
+    let store = open(dir.path());
     let app = app("app1");
     store.create_app(app.clone(), Vec::new(), Some(samples("alice"))).await.expect("the app is made");
-    House { store, app, _dir: dir }
+    House { store, app, dir }
 }
 
 impl House {
@@ -95,7 +101,7 @@ impl House {
             at: AT,
             event_id: EventId::trusted(&format!("evt_{}", uuid::Uuid::now_v7().simple())),
         };
-        let sent = self.store.commit_message(&self.app, accepted, Origin::Rest).await;
+        let sent = self.store.commit_message(&self.app, accepted, Origin::Rest, Told::nobody()).await;
         sent.expect("the message is stored").message
     }
 
@@ -150,6 +156,59 @@ async fn a_group_made_again_starts_empty() {
     assert_eq!(house.lines().await, 2);
     let audience = house.store.audience(&house.app.id, &Uid::trusted("alice"), &Receiver::Group(guid)).await;
     assert_eq!(audience.expect("the store reads"), [Uid::trusted("alice")]);
+}
+
+/// More than a few pieces of a removal touch.
+const MANY: usize = 1_000;
+
+/// An app whose group `lounge` has that many members.
+async fn crowd(store: &Sqlite) -> AppId {
+    let member = |nth| Member { uid: uid_of(nth), scope: Scope::Participant, joined_at: AT };
+    let users = (0..MANY).map(|nth| user(uid_of(nth).as_str())).collect();
+    let samples = Samples { users, group: lounge("u0"), members: (0..MANY).map(member).collect() };
+    store.create_app(app("app2"), Vec::new(), Some(samples)).await.expect("the app is made");
+    AppId::trusted("app2")
+}
+
+fn uid_of(nth: usize) -> Uid {
+    Uid::trusted(&format!("u{nth}"))
+}
+
+/// Rows of members, whether or not anybody finds them.
+fn member_rows(dir: &Path) -> usize {
+    let db = rusqlite::Connection::open(dir.join("chathook.db")).expect("a second hand");
+    let count =
+        db.query_row("SELECT count(*) FROM member WHERE app = 'app2'", [], |row| row.get::<_, u32>(0));
+    count.expect("the rows are counted") as usize
+}
+
+#[tokio::test]
+async fn a_deleted_group_has_no_members_at_once_though_they_go_piece_by_piece_also_after_a_restart() {
+    let House { mut store, dir, .. } = house().await;
+    let (app, guid, last) = (crowd(&store).await, Guid::trusted("lounge"), uid_of(MANY - 1));
+    let page = PageRequest { page: 1, per_page: 10 };
+    assert!(store.member(&app, &guid, &last).await.expect("the store reads").is_some());
+    assert!(store.delete_group(&app, &guid, AT).await.expect("deleted"));
+    let left = member_rows(dir.path());
+    assert!((MANY / 2..MANY).contains(&left), "the deletion removes a piece: {left} are left");
+    for restarts in 0..2 {
+        let found = store.member(&app, &guid, &last).await.expect("the store reads");
+        assert!(found.is_none(), "after {restarts} restarts {found:?} is a member");
+        let listed = store.members(&app, &guid, page).await.expect("the store reads");
+        assert!(listed.total == 0 && listed.items.is_empty());
+        let audience = store.audience(&app, &last, &Receiver::Group(guid.clone())).await;
+        assert_eq!(audience.expect("the store reads"), std::slice::from_ref(&last), "nobody but who asks");
+        drop(store);
+        store = open(dir.path());
+    }
+    let doomed = Doomed::Group(app.clone(), guid.clone());
+    let before = member_rows(dir.path());
+    assert!(store.remove_doomed(Some(doomed.clone())).await.expect("removed"));
+    let removed = before - member_rows(dir.path());
+    assert!((1..MANY / 2).contains(&removed), "a step removes a piece: {removed}");
+    let made = store.create_group(&app, lounge("u0"), Vec::new()).await.expect("made again");
+    assert_eq!((made.members_count, member_rows(dir.path())), (1, 1), "only its owner");
+    assert!(store.member(&app, &guid, &last).await.expect("the store reads").is_none());
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! The record from which sockets catch up: what it tells of, in which order, and as it is now.
+//! What is told of commits, at once and by the record from which sockets catch up: in which order, and as
+//! it is now.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use chathook_adapters::sqlite::{Options, Sqlite};
 use chathook_adapters::vault::Vault;
@@ -12,7 +14,7 @@ use chathook_domain::message::{Accepted, Change, ChangeKind, Draft, Receiver};
 use chathook_domain::receipt::{Mark, ReceiptKind};
 use chathook_domain::user::{Profile, User};
 use chathook_engine::ports::store::{
-    AppStore as _, Committed, MessageStore as _, Offers, Recorded, UserStore as _,
+    AppStore as _, Committed, MessageStore as _, Offers, Recorded, Told, UserStore as _,
 };
 use serde_json::json;
 
@@ -60,23 +62,30 @@ async fn house() -> House {
     House { store, app, _dir: dir }
 }
 
+/// What somebody writes to bob.
+fn accepted(from: &str, text: &str) -> Accepted {
+    let body = json!({"receiver": "bob", "receiverType": "user", "data": {"text": text}});
+    Accepted {
+        sender: user(from),
+        draft: Draft::parse(&body).expect("the draft is fit"),
+        receiver_entity: user("bob").to_entity(),
+        at: AT,
+        event_id: event_id(),
+    }
+}
+
 impl House {
     /// Alice writes to bob.
     async fn send(&self, text: &str) -> Committed {
-        let body = json!({"receiver": "bob", "receiverType": "user", "data": {"text": text}});
-        let accepted = Accepted {
-            sender: user("alice"),
-            draft: Draft::parse(&body).expect("the draft is fit"),
-            receiver_entity: user("bob").to_entity(),
-            at: AT,
-            event_id: event_id(),
-        };
-        self.store.commit_message(&self.app, accepted, Origin::Rest).await.expect("stored")
+        self.store
+            .commit_message(&self.app, accepted("alice", text), Origin::Rest, Told::nobody())
+            .await
+            .expect("stored")
     }
 
     async fn change(&self, id: MessageId, kind: ChangeKind) -> Committed {
         let change = Change { kind, by: user("alice"), at: AT, event_id: event_id() };
-        self.store.change_message(&self.app, id, change, Origin::Rest).await.expect("changed")
+        self.store.change_message(&self.app, id, change, Origin::Rest, Told::nobody()).await.expect("changed")
     }
 
     async fn edit(&self, id: MessageId, text: &str) -> Committed {
@@ -97,6 +106,28 @@ fn methods(lines: &[Recorded]) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn who_listens_hears_of_commits_in_their_order_and_of_nothing_that_was_refused() {
+    let house = house().await;
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let send = |from: &'static str, text: &'static str| {
+        let heard = Arc::clone(&heard);
+        let told = Told::by(move |committed: &Committed| {
+            let text = committed.message.data["text"].as_str().expect("a text").to_owned();
+            heard.lock().expect("not poisoned").push(text);
+        });
+        house.store.commit_message(&house.app, accepted(from, text), Origin::Rest, told)
+    };
+    let (mut first, mut gone) = (send("alice", "first"), send("alice", "gone"));
+    // One look brings a write to the queue.
+    let mut look = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut look).is_pending() && gone.as_mut().poll(&mut look).is_pending());
+    drop(gone);
+    send("nobody", "refused").await.expect_err("there is no such sender");
+    send("alice", "last").await.expect("stored");
+    assert_eq!(*heard.lock().expect("not poisoned"), ["first", "gone", "last"]);
+}
+
+#[tokio::test]
 async fn messages_and_receipts_are_told_in_one_order_and_each_cursor_goes_on_after_its_own() {
     let house = house().await;
     let first = house.send("one").await;
@@ -108,7 +139,7 @@ async fn messages_and_receipts_are_told_in_one_order_and_each_cursor_goes_on_aft
         at: AT,
         event_ids: [event_id(), event_id()],
     };
-    let marked = house.store.mark(&house.app, mark, Origin::Socket).await.expect("marked");
+    let marked = house.store.mark(&house.app, mark, Origin::Socket, Told::nobody()).await.expect("marked");
     let last = house.send("two").await;
     let mut cursors = vec![first.cursor];
     cursors.extend(marked.receipts.iter().map(|(_, cursor)| *cursor));

@@ -1,5 +1,6 @@
 //! What an answer to `before_message`, or its silence, means (design 5).
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::fields::is_shallow;
@@ -12,6 +13,9 @@ use crate::webhook::OnFailure;
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub const INJECTED_BYTES_MAX: usize = 16 * 1024;
 const REASON_CHARS_MAX: usize = 500;
+/// Names of an injected object that the record keeps, and characters of each.
+const NAMES_MAX: usize = 20;
+const NAME_CHARS_MAX: usize = 60;
 
 /// What one webhook's answer does to the message.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +32,52 @@ pub enum Verdict {
     Drop {
         reason: Option<String>,
     },
+}
+
+/// What a verdict did to a message, for the record: names, never what people wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    /// Why it was dropped, in the endpoint's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The fields that took the place of the sender's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<String>,
+    /// The first names of the object that was placed under the webhook's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub injected: Vec<String>,
+}
+
+impl Verdict {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Inject(_) => "inject",
+            Self::Replace { .. } => "replace",
+            Self::Drop { .. } => "drop",
+        }
+    }
+
+    /// `None` where the message went on as it was, or was dropped without a reason.
+    #[must_use]
+    pub fn effect(&self) -> Option<Effect> {
+        let effect = match self {
+            Self::Pass => Effect::default(),
+            Self::Inject(object) => Effect { injected: names(object), ..Effect::default() },
+            Self::Replace { data, inject } => Effect {
+                replaced: names(data),
+                injected: inject.as_ref().map(names).unwrap_or_default(),
+                ..Effect::default()
+            },
+            Self::Drop { reason } => Effect { reason: reason.clone(), ..Effect::default() },
+        };
+        (effect != Effect::default()).then_some(effect)
+    }
+}
+
+fn names(object: &Map<String, Value>) -> Vec<String> {
+    object.keys().take(NAMES_MAX).map(|name| name.chars().take(NAME_CHARS_MAX).collect()).collect()
 }
 
 /// A verdict, and the cause of a silence that stands behind it.

@@ -9,11 +9,11 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::{ANSWER_BYTES_MAX, Fate, Judgement, Verdict, apply, judge, silent};
 use chathook_domain::webhook::{IDLE_CONNECTIONS_MAX, Webhook};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::asked_log::Line;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
+use crate::hook_places::Place;
 use crate::hooks::Hook;
 use crate::ports::endpoints::{Destination, Post};
 use crate::ports::store::Asked;
@@ -55,9 +55,9 @@ impl Engine {
             let share_ms = left_ms / i64::try_from(asked.len() - index).expect("at most 25 webhooks");
             let judgement = self.ask_one(caller, &accepted, webhook, hook, share_ms).await;
             let (judgement, fate) = take_effect(judgement, &mut accepted, webhook);
-            let verdict = name_of(&judgement.verdict);
+            let verdict = judgement.verdict.name();
             metrics::counter!("chathook_before_message_total", "verdict" => verdict).increment(1);
-            line.end(verdict, judgement.silence);
+            line.end(&judgement);
             match fate {
                 Fate::GoesOn => {}
                 Fate::Dropped => return Err(blocked_by(judgement.verdict)),
@@ -95,13 +95,13 @@ impl Engine {
         judge(&outcome, on_failure)
     }
 
-    async fn place_of(&self, hook: &Hook, deadline: i64) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = hook.places.clone().try_acquire_owned() {
+    async fn place_of(&self, hook: &Hook, deadline: i64) -> Option<Place> {
+        if let Some(place) = hook.places.try_take() {
             return Some(place);
         }
         tokio::select! {
             biased;
-            place = hook.places.clone().acquire_owned() => Some(place.expect("this semaphore is never closed")),
+            place = hook.places.take() => Some(place),
             () = self.clock.sleep_until(deadline) => None,
         }
     }
@@ -136,6 +136,7 @@ impl Engine {
             sender: accepted.sender.uid.clone(),
             verdict: "",
             silence: None,
+            effect: None,
             took_us: 0,
             at: self.clock.now(),
         }
@@ -162,15 +163,6 @@ pub(crate) fn take_effect(
 pub(crate) fn is_asked_for(caller: &Caller) -> bool {
     match caller.origin {
         Origin::Rest | Origin::Socket => !caller.uid.is_system(),
-    }
-}
-
-fn name_of(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Inject(_) => "inject",
-        Verdict::Replace { .. } => "replace",
-        Verdict::Drop { .. } => "drop",
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use chathook_domain::refusal::Refusal;
+use chathook_domain::verdict::Judgement;
 use tokio::sync::mpsc::{self, Permit, PermitIterator};
 use tokio::sync::watch;
 
@@ -71,10 +72,11 @@ impl<'a> Line<'a> {
         Self { place: Some(place), clock, began_us: clock.ticks_us(), asked }
     }
 
-    /// The call ended, with this verdict.
-    pub fn end(mut self, verdict: &'static str, silence: Option<String>) {
-        self.asked.verdict = verdict;
-        self.asked.silence = silence;
+    /// The call ended, with this judgement.
+    pub fn end(mut self, judgement: &Judgement) {
+        self.asked.verdict = judgement.verdict.name();
+        self.asked.silence.clone_from(&judgement.silence);
+        self.asked.effect = judgement.verdict.effect();
     }
 }
 

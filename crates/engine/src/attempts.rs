@@ -41,6 +41,7 @@ impl Dispatcher {
         while let Some(errand) = self.next_errand(&room) {
             let started_at = self.means.clock.now();
             let post = post_of(&errand, started_at);
+            tracing::trace!(step = "attempting", "a request is to be made");
             let attempt = AssertUnwindSafe(attempt(&*self.means.clock, &*self.means.endpoints, post))
                 .catch_unwind()
                 .await;
@@ -48,6 +49,7 @@ impl Dispatcher {
                 tracing::error!(webhook.row = room.row, "an attempt panicked");
                 failed(Failure::Internal)
             });
+            tracing::trace!(step = "attempted", "a request has come to its end");
             // The lane goes on only when its settlement has a place in the queue: a store that refuses holds the
             // lanes back instead of filling memory.
             let place = self.settlements.reserve().await.ok()?;
@@ -108,7 +110,7 @@ impl Dispatcher {
             || visit.line.could_begin(now.tick) > 1;
         drop(visit);
         tracing::debug!(
-            webhook.id = %target.webhook.id, delivery.id = sequence, attempt,
+            step = "decided", webhook.id = %target.webhook.id, delivery.id = sequence, attempt,
             duration_ms = exchange.phases.total_us / 1_000, settlement = ?settlement, "an attempt was made"
         );
         let Exchange { outcome, phases, address } = exchange;

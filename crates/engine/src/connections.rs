@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chathook_domain::app::App;
-use chathook_domain::connection::{ChangeKind, Connection, ConnectionChange, Platform};
+use chathook_domain::connection::{Connection, ConnectionChange, Platform};
 use chathook_domain::event::Origin;
 use chathook_domain::ids::{AppId, DeviceId, SessionId, Uid};
 use chathook_domain::message::Receiver;
@@ -13,8 +13,9 @@ use serde_json::json;
 
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
+use crate::live::Live;
 use crate::ports::bus::{Audience, Notice};
-use crate::ports::store::{Ending, Opening, Recorded, RecordedPart};
+use crate::ports::store::{Ending, Opened, Opening, Recorded, RecordedPart, Told};
 
 /// How long connections of a start that is over still count as open, from the readiness of the
 /// start that finds them.
@@ -104,12 +105,13 @@ impl Engine {
             at: now,
             event_ids: [self.event_id(), self.event_id()],
         };
-        let opened = self.store.open_connection(&app, opening).await.map_err(refuse)?;
+        let live = self.live_of(&app.id);
+        let told = Told::by(move |opened: &Opened| {
+            live.tell_presence(&opened.change);
+            opened.replaced.iter().for_each(|replaced| live.tell_ended(replaced));
+        });
+        let opened = self.store.open_connection(&app, opening, told).await.map_err(refuse)?;
         user.is_online = true;
-        self.tell_presence(&app.id, &opened.change);
-        for replaced in &opened.replaced {
-            self.tell_ended(&app.id, replaced);
-        }
         Ok(LoggedIn { app, user, connection, cursor: opened.cursor, token_hash: owner.token_hash })
     }
 
@@ -125,24 +127,24 @@ impl Engine {
 
     /// Ends connections and tells of each.
     pub(crate) async fn end(&self, app: &App, ending: Ending, origin: Origin) -> Result<(), Refusal> {
-        let ended =
-            self.store.end_connections(app, ending, self.clock.now(), origin).await.map_err(refuse)?;
-        for change in &ended {
-            self.tell_ended(&app.id, change);
-        }
-        Ok(())
+        let live = self.live_of(&app.id);
+        let told = Told::by(move |ended: &Vec<_>| ended.iter().for_each(|change| live.tell_ended(change)));
+        let ended = self.store.end_connections(app, ending, self.clock.now(), origin, told).await;
+        ended.map(drop).map_err(refuse)
     }
 
     /// One step of the sweep after the grace of earlier starts: ends up to a hundred of their
     /// connections. Answers with how many it ended; none means that nothing is left.
     pub async fn sweep_dead_connections(&self) -> Result<usize, Refusal> {
         let now = self.clock.now();
-        let swept = self.store.end_connections_of_dead_starts(&self.start, now, SWEEP_STEP).await;
-        let swept = swept.map_err(refuse)?;
-        for (app, change) in &swept {
-            self.tell_ended(app, change);
-        }
-        Ok(swept.len())
+        let bus = self.bus.clone();
+        let told = Told::by(move |swept: &Vec<(AppId, ConnectionChange)>| {
+            for (app, change) in swept {
+                Live { bus: bus.clone(), app: app.clone(), except: None }.tell_ended(change);
+            }
+        });
+        let swept = self.store.end_connections_of_dead_starts(&self.start, now, SWEEP_STEP, told).await;
+        Ok(swept.map_err(refuse)?.len())
     }
 
     /// The app and user of an `authToken` header.
@@ -195,36 +197,6 @@ impl Engine {
             params: Arc::new(params),
         });
         Ok(())
-    }
-
-    fn tell_ended(&self, app: &AppId, change: &ConnectionChange) {
-        self.tell_presence(app, change);
-        self.bus.tell(Notice {
-            app: app.clone(),
-            to: Audience::Ended(change.connection.session_id.clone()),
-            except: None,
-            method: "",
-            params: Arc::new(json!({})),
-        });
-    }
-
-    fn tell_presence(&self, app: &AppId, change: &ConnectionChange) {
-        if !change.changes_status() {
-            return;
-        }
-        let uid = &change.connection.uid;
-        let mut params =
-            json!({"uid": uid.as_str(), "status": if change.is_online() { "online" } else { "offline" }});
-        if change.kind == ChangeKind::Disconnected {
-            params["lastActiveAt"] = json!(change.at.seconds());
-        }
-        self.bus.tell(Notice {
-            app: app.clone(),
-            to: Audience::WatchersOf(uid.clone()),
-            except: None,
-            method: "presence",
-            params: Arc::new(params),
-        });
     }
 }
 

@@ -10,8 +10,10 @@ use chathook_domain::user::User;
 use tokio::sync::{Notify, watch};
 
 use crate::asked_log::{AskedLog, write_asked};
+use crate::caller::Caller;
 use crate::hooks::Hooks;
 use crate::lines::Lines;
+use crate::live::Live;
 use crate::means::Means;
 use crate::muids::MuidsUnderWay;
 use crate::ports::bus::Bus;
@@ -60,8 +62,9 @@ pub struct Ports {
 }
 
 impl Engine {
+    /// At most `hook_calls_max` calls to `before_message` endpoints are in flight, one of each kept aside.
     #[must_use]
-    pub fn new(ports: Ports, rules: EndpointRules) -> Self {
+    pub fn new(ports: Ports, rules: EndpointRules, hook_calls_max: usize) -> Self {
         let start = StartId::trusted(&format!("start_{:032x}", ports.dice.bits()));
         Self {
             store: ports.store,
@@ -72,7 +75,7 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
-            hooks: Hooks::default(),
+            hooks: Hooks::bounded(hook_calls_max),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
             replay_nudge: Notify::new(),
@@ -95,6 +98,16 @@ impl Engine {
     /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
     pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
         write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
+    }
+
+    /// The app's sockets, but for the one that called.
+    pub(crate) fn live(&self, caller: &Caller) -> Live {
+        Live { bus: self.bus.clone(), app: caller.app.id.clone(), except: caller.session.clone() }
+    }
+
+    /// All sockets of an app.
+    pub(crate) fn live_of(&self, app: &AppId) -> Live {
+        Live { bus: self.bus.clone(), app: app.clone(), except: None }
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.

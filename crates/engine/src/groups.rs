@@ -1,5 +1,6 @@
 //! Groups and their members.
 
+use chathook_domain::fields::Fields;
 use chathook_domain::group::{Group, GroupDraft, GroupKind, Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Uid};
 use chathook_domain::refusal::{Code, Refusal};
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse, uid_not_found};
-use crate::ports::store::{Committed, Page, PageRequest};
+use crate::ports::store::{Addition, Committed, Page, PageRequest, Told};
 use crate::ports::upkeep::Doomed;
 
 /// What came of adding one user.
@@ -68,8 +69,8 @@ impl Engine {
         let group = self.group(&caller.app.id, guid).await?;
         self.require_scope(caller, guid, Scope::Moderator).await?;
         let about = group.about.changed_by(body)?;
-        let owner = match body.get("owner").and_then(Value::as_str) {
-            Some(owner) if caller.uid.is_system() => Some(Uid::parse("owner", owner)?),
+        let owner = match Fields::of(body)?.text("owner", 100)? {
+            Some(owner) if caller.uid.is_system() => Some(Uid::parse("owner", &owner)?),
             _ => None,
         };
         if let Some(owner) = &owner {
@@ -106,12 +107,13 @@ impl Engine {
         let by = self.active_user(&caller.app.id, &caller.uid).await?;
         let now = self.clock.now();
         let members = members.into_iter().map(|(uid, scope)| Member { uid, scope, joined_at: now }).collect();
-        let added = self.store.add_members(&caller.app.id, guid, members, by).await.map_err(refuse)?;
-        for (_, _, result) in &added {
-            if let Ok(committed) = result {
-                self.tell_committed(caller, committed, "memberChanged");
+        let live = self.live(caller);
+        let told = Told::by(move |added: &Vec<Addition>| {
+            for committed in added.iter().filter_map(|(_, _, result)| result.as_ref().ok()) {
+                live.tell_committed(committed, "memberChanged");
             }
-        }
+        });
+        let added = self.store.add_members(&caller.app.id, guid, members, by, told).await.map_err(refuse)?;
         Ok(added.into_iter().map(|(uid, scope, result)| Added { uid, scope, result }).collect())
     }
 
@@ -130,10 +132,10 @@ impl Engine {
             }
         }
         let by = self.active_user(app, &caller.uid).await?;
-        let committed =
-            self.store.remove_member(app, guid, uid, by, self.clock.now()).await.map_err(refuse)?;
-        self.tell_committed(caller, &committed, "memberChanged");
-        Ok(())
+        let live = self.live(caller);
+        let told = Told::by(move |committed: &Committed| live.tell_committed(committed, "memberChanged"));
+        let removed = self.store.remove_member(app, guid, uid, by, self.clock.now(), told).await;
+        removed.map(drop).map_err(refuse)
     }
 
     /// The caller's scope in a group, at least `least`. A key without `onBehalfOf` may do everything.

@@ -7,9 +7,18 @@ use chathook_domain::refusal::{Code, Refusal};
 
 use crate::engine::{Engine, refuse};
 use crate::ports::history::{
-    Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice, MessageHistory,
-    NumberedEvents,
+    CallFilter, CallPage, Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice,
+    MessageHistory, NumberedEvents,
 };
+use crate::request_headers::{headers, masked};
+
+/// A request for people.
+#[derive(Debug, Clone)]
+pub struct ShownRequest {
+    pub url: String,
+    /// Signed at this moment; secrets are masked.
+    pub headers: Vec<(&'static str, String)>,
+}
 
 impl Engine {
     /// Newest first.
@@ -35,6 +44,32 @@ impl Engine {
         found.ok_or_else(|| {
             Refusal::new(Code::DeliveryNotFound, format!("The webhook '{webhook}' has no delivery '{id}'."))
         })
+    }
+
+    /// The request of a delivery as an attempt would make it now, but for secrets; `None` where its event is no
+    /// longer kept.
+    pub async fn delivery_request(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        detail: &DeliveryDetail,
+    ) -> Result<Option<ShownRequest>, Refusal> {
+        let webhook = self.webhook(app, webhook).await?;
+        let (Some(body), Some(event)) = (&detail.body, &detail.delivery.event) else { return Ok(None) };
+        let mut headers = headers(&webhook, event, self.clock.now(), body);
+        headers.write("chathook-attempt", detail.delivery.attempts + 1);
+        match detail.delivery.id {
+            DeliveryId::Numbered(sequence) => headers.write("chathook-sequence", sequence),
+            DeliveryId::Test(_) => headers.write("chathook-test", true),
+        }
+        if let Some(key) = &detail.delivery.key {
+            headers.write("chathook-key", key);
+        }
+        if let Some(job) = detail.delivery.replay {
+            headers.write("chathook-replay", job);
+        }
+        let url = webhook.config.url.as_str().to_owned();
+        Ok(Some(ShownRequest { url, headers: masked(&headers) }))
     }
 
     /// Now. What waits is due at once; what ended unsent is owed anew, which is what is answered.
@@ -106,6 +141,18 @@ impl Engine {
         found.ok_or_else(|| {
             Refusal::new(Code::MessageNotFound, format!("There is no message with the id '{id}'."))
         })
+    }
+
+    /// Calls of `before_message`, newest first, below a row.
+    pub async fn calls(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        filter: CallFilter,
+        below: i64,
+    ) -> Result<CallPage, Refusal> {
+        self.app(app).await?;
+        self.store.calls(app, webhook, filter, below).await.map_err(refuse)
     }
 
     /// Newest first, below a row.

@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use chathook_domain::hook_circuit::HookCircuit;
 use chathook_domain::outcome::Outcome;
-use chathook_domain::webhook::{IN_FLIGHT_MAX, Webhook};
-use tokio::sync::Semaphore;
+use chathook_domain::webhook::Webhook;
+
+use crate::hook_places::{AllPlaces, HookPlaces};
 
 /// One webhook's places and circuit. Calls in flight hold on to it, also when another takes its place.
 #[derive(Clone)]
 pub(crate) struct Hook {
-    pub places: Arc<Semaphore>,
+    pub places: Arc<HookPlaces>,
     circuit: Arc<Mutex<HookCircuit>>,
 }
 
 impl Hook {
-    fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)), circuit: Arc::default() }
+    fn new(all: &Arc<AllPlaces>) -> Self {
+        Self { places: all.of_a_webhook(), circuit: Arc::default() }
     }
 
     /// The same places, and a circuit that nothing is known of.
@@ -37,8 +38,8 @@ impl Hook {
 }
 
 /// The hooks of all webhooks that were asked, by the store's row.
-#[derive(Default)]
 pub(crate) struct Hooks {
+    places: Arc<AllPlaces>,
     known: Mutex<Known>,
 }
 
@@ -50,6 +51,11 @@ struct Known {
 }
 
 impl Hooks {
+    /// With at most so many calls in flight, over all of them.
+    pub fn bounded(calls_max: usize) -> Self {
+        Self { places: Arc::new(AllPlaces::bounded(calls_max)), known: Mutex::default() }
+    }
+
     /// To be taken before the webhooks are read, and shown to [`Self::of`].
     pub fn changes(&self) -> u64 {
         self.known().changes
@@ -60,11 +66,12 @@ impl Hooks {
     pub fn of(&self, webhooks: &[Webhook], changes: u64) -> Vec<Hook> {
         let mut known = self.known();
         let is_stale = known.changes != changes;
+        let fresh = || Hook::new(&self.places);
         let mut hook_of = |webhook: &Webhook| {
             if is_stale {
-                return known.by_row.get(&webhook.row).map_or_else(Hook::new, Hook::renewed);
+                return known.by_row.get(&webhook.row).map_or_else(fresh, Hook::renewed);
             }
-            known.by_row.entry(webhook.row).or_insert_with(Hook::new).clone()
+            known.by_row.entry(webhook.row).or_insert_with(fresh).clone()
         };
         webhooks.iter().map(&mut hook_of).collect()
     }
@@ -130,28 +137,28 @@ mod tests {
 
     #[test]
     fn messages_share_a_webhooks_circuit_and_places() {
-        let hooks = Hooks::default();
+        let hooks = Hooks::bounded(8);
         open(&hook(&hooks, 0));
         assert!(!hook(&hooks, 0).lets_through(1));
-        let _place = hook(&hooks, 0).places.try_acquire_owned().expect("a place");
-        assert_eq!(hook(&hooks, 0).places.available_permits(), IN_FLIGHT_MAX - 1);
+        let _place = hook(&hooks, 0).places.try_take().expect("a place");
+        assert_eq!(hook(&hooks, 0).places.in_flight(), 1);
     }
 
     #[test]
     fn a_changed_webhook_keeps_its_places_and_forgets_its_silences() {
-        let hooks = Hooks::default();
+        let hooks = Hooks::bounded(8);
         let before = hook(&hooks, 0);
-        let _place = before.places.clone().try_acquire_owned().expect("a place");
+        let _place = before.places.try_take().expect("a place");
         hooks.renew(ROW);
         open(&before);
         let after = hook(&hooks, hooks.changes());
         assert!(after.lets_through(1));
-        assert_eq!(after.places.available_permits(), IN_FLIGHT_MAX - 1);
+        assert_eq!(after.places.in_flight(), 1);
     }
 
     #[test]
     fn who_read_the_webhooks_before_a_change_leaves_nothing_behind() {
-        let hooks = Hooks::default();
+        let hooks = Hooks::bounded(8);
         let read_at = hooks.changes();
         hooks.renew(ROW);
         open(&hook(&hooks, read_at));
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_of_a_deleted_webhook_also_by_calls_that_end_later() {
-        let hooks = Hooks::default();
+        let hooks = Hooks::bounded(8);
         let read_at = hooks.changes();
         let in_flight = hook(&hooks, read_at);
         hooks.forget([ROW]);

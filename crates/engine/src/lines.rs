@@ -89,6 +89,7 @@ impl Default for Lines {
 
 impl Offers for Lines {
     fn offer(&self, owed: Vec<Owed>) {
+        tracing::trace!(step = "committed", count = owed.len(), "deliveries are on disk");
         let rooms = self.rooms.read().expect("no one panics while holding this lock");
         let mut rows = BTreeSet::new();
         for delivery in owed {

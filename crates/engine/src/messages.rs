@@ -11,7 +11,7 @@ use crate::ask::is_asked_for;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
 use crate::groups::not_joined;
-use crate::ports::store::MessageFilter;
+use crate::ports::store::{Committed, MessageFilter, Told};
 
 impl Engine {
     /// A message that the caller may see.
@@ -80,10 +80,10 @@ impl Engine {
     ) -> Result<Message, Refusal> {
         let by = self.active_user(&caller.app.id, &caller.uid).await?;
         let change = Change { kind, by, at: self.clock.now(), event_id };
-        let changed = self.store.change_message(&caller.app, id, change, caller.origin).await;
-        let committed = changed.map_err(refuse)?;
-        self.tell_committed(caller, &committed, method);
-        Ok(committed.message)
+        let live = self.live(caller);
+        let told = Told::by(move |committed: &Committed| live.tell_committed(committed, method));
+        let changed = self.store.change_message(&caller.app, id, change, caller.origin, told).await;
+        Ok(changed.map_err(refuse)?.message)
     }
 
     /// The edit as the webhooks leave it: they are asked about the text as it would be.

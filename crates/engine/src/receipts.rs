@@ -1,18 +1,14 @@
 //! Acknowledges a conversation up to a message.
 
-use std::sync::Arc;
-
 use chathook_domain::ids::MessageId;
 use chathook_domain::message::Receiver;
 use chathook_domain::receipt::{Mark, ReceiptKind};
 use chathook_domain::refusal::{Code, Refusal};
-use serde_json::json;
 
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
 use crate::groups::not_joined;
-use crate::ports::bus::{Audience, Notice};
-use crate::ports::store::Marked;
+use crate::ports::store::{Marked, Told};
 
 impl Engine {
     /// Marks as delivered or read; a repeat changes nothing and tells nobody.
@@ -38,18 +34,8 @@ impl Engine {
         }
         let event_ids = [self.event_id(), self.event_id()];
         let mark = Mark { kind, by: caller.uid.clone(), receiver, up_to, at: self.clock.now(), event_ids };
-        let marked = self.store.mark(&caller.app, mark, caller.origin).await.map_err(refuse)?;
-        for (receipt, cursor) in &marked.receipts {
-            let mut params = receipt.to_data();
-            params["cursor"] = json!(cursor.to_string());
-            self.bus.tell(Notice {
-                app: app.clone(),
-                to: Audience::Users(marked.members.clone()),
-                except: caller.session.clone(),
-                method: "receipt",
-                params: Arc::new(params),
-            });
-        }
-        Ok(marked)
+        let live = self.live(caller);
+        let told = Told::by(move |marked: &Marked| live.tell_marked(marked));
+        self.store.mark(&caller.app, mark, caller.origin, told).await.map_err(refuse)
     }
 }

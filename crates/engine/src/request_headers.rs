@@ -6,6 +6,8 @@ use chathook_domain::webhook::Webhook;
 
 use crate::ports::endpoints::Headers;
 
+/// What stands in the place of a secret.
+const MASK: &str = "***";
 const USER_AGENT: &str = concat!("chathook/", env!("CARGO_PKG_VERSION"));
 
 /// What the request is and who sends it, Basic auth where set, and Standard Webhooks' three: `now` is
@@ -23,4 +25,14 @@ pub(crate) fn headers(webhook: &Webhook, id: &EventId, now: Time, body: &str) ->
         headers.write("authorization", credentials.to_header());
     }
     headers
+}
+
+/// The headers for people: as they are sent, but for secrets.
+pub(crate) fn masked(headers: &Headers) -> Vec<(&'static str, String)> {
+    let shown = |(name, value): &(&'static str, Bytes)| {
+        let value = String::from_utf8_lossy(value);
+        let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
+        (*name, if *name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
+    };
+    headers.lines().iter().map(shown).collect()
 }

@@ -1,4 +1,5 @@
-//! The way of a message, from a draft to "sent" (design 4).
+//! The way of a message, from a draft to "sent" (design 4). Each step of it, here and where it goes on, is a
+//! trace line with the field `step`; the crash tests let a process die at each.
 
 use std::sync::Arc;
 
@@ -6,15 +7,14 @@ use chathook_domain::group::Group;
 use chathook_domain::message::{Accepted, Draft, Message, Receiver};
 use chathook_domain::refusal::Refusal;
 use chathook_domain::user::User;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::ask::is_asked_for;
 use crate::caller::Caller;
 use crate::engine::{Engine, refuse};
 use crate::groups::not_joined;
-use crate::ports::bus::{Audience, Notice};
-use crate::ports::store::Committed;
+use crate::ports::store::{Committed, Told};
 
 /// A call's place among those of one connection that touch one conversation: hooks are asked at
 /// once, the commit waits for the one before.
@@ -46,6 +46,7 @@ impl Engine {
         draft: Draft,
         turn: Turn,
     ) -> Result<Sent, Refusal> {
+        tracing::trace!(step = "drafted", "a message has come in");
         let app = &caller.app.id;
         let conversation = draft.receiver.conversation_of(&caller.uid);
         let under_way = match &draft.muid {
@@ -63,10 +64,12 @@ impl Engine {
         };
         let sender = self.active_user(app, &caller.uid).await?;
         let receiver_entity = self.receiver_entity(caller, &draft.receiver).await?;
+        tracing::trace!(step = "allowed", "the sender may send it");
         let mut accepted =
             Accepted { sender, draft, receiver_entity, at: self.clock.now(), event_id: self.event_id() };
         if is_asked_for(caller) {
             accepted = self.ask_before_message(caller, accepted).await?;
+            tracing::trace!(step = "judged", "the webhooks that are asked let it pass");
         }
         if let Some(before) = turn.before {
             // Who waits for a turn must not hold what the call before may need: a socket may send the
@@ -75,31 +78,22 @@ impl Engine {
             // An error means that the call before ended without a word, which ends the wait as well.
             let _ = before.await;
         }
-        let committed =
-            self.store.commit_message(&caller.app, accepted, caller.origin).await.map_err(refuse)?;
+        tracing::trace!(step = "accepted", "the message is complete but for its number");
+        let live = self.live(caller);
+        let told = Told::by(move |committed: &Committed| {
+            if !committed.is_repeat {
+                live.tell_committed(committed, "message");
+                tracing::trace!(step = "told", "the conversation's sockets are told");
+            }
+        });
+        let committed = self.store.commit_message(&caller.app, accepted, caller.origin, told).await;
+        let committed = committed.map_err(refuse)?;
         if !committed.is_repeat {
             metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
-            self.tell_committed(caller, &committed, "message");
         }
         let _ = turn.done.send(());
+        tracing::trace!(step = "answering", "the sender is to be answered");
         Ok(Sent { message: committed.message, synced_us: Some(committed.synced_us) })
-    }
-
-    /// Tells the conversation's sockets of a stored message or action.
-    pub(crate) fn tell_committed(&self, caller: &Caller, committed: &Committed, method: &'static str) {
-        let to = Audience::Users(committed.members.clone());
-        if !self.bus.is_heard(&caller.app.id, &to) {
-            return;
-        }
-        let mut params = committed.message.to_json();
-        params["cursor"] = json!(committed.cursor.to_string());
-        self.bus.tell(Notice {
-            app: caller.app.id.clone(),
-            to,
-            except: caller.session.clone(),
-            method,
-            params: Arc::new(params),
-        });
     }
 
     /// May this caller write to this receiver? Then the receiver as the message shows it.

@@ -41,8 +41,12 @@ pub(crate) async fn write_settlements(means: Means, mut due: mpsc::Receiver<Sett
 async fn settle_all(means: &Means, batch: Vec<Settled>) {
     let mut rest = vec![batch];
     while let Some(part) = rest.pop() {
+        tracing::trace!(step = "settling", count = part.len(), "settlements are to be written");
         match means.store.settle(&means.start, part.clone()).await {
-            Ok(numbers) => written(means, &part, &numbers.into_iter().collect()),
+            Ok(numbers) => {
+                tracing::trace!(step = "settled", count = part.len(), "settlements are on disk");
+                written(means, &part, &numbers.into_iter().collect());
+            }
             Err(error) if is_passing(&error) => {
                 tracing::warn!(?error, count = part.len(), "settlements wait for the store");
                 rest.push(part);
@@ -107,12 +111,12 @@ pub(crate) async fn write_notes(means: Means, mut told: mpsc::UnboundedReceiver<
 }
 
 async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
-    let store = &means.store;
+    let (store, start) = (&means.store, &means.start);
     let at = means.clock.now();
-    let notify = |kind, text: &str| store.notify(row, kind, text.to_owned(), at);
+    let notify = |kind, text: &str| store.notify(start, row, kind, text.to_owned(), at);
     match note {
-        Note::SteppedAside { stream, sequence } => store.step_aside(*stream, vec![*sequence]).await,
-        Note::FailingSince(since) => store.set_failing_since(row, *since).await,
+        Note::SteppedAside { stream, sequence } => store.step_aside(start, *stream, vec![*sequence]).await,
+        Note::FailingSince(since) => store.set_failing_since(start, row, *since).await,
         Note::Failing => {
             tracing::warn!(webhook.row = row, "a webhook's endpoint fails; its circuit is open");
             notify(
@@ -136,7 +140,7 @@ async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
 
 async fn switch_off(means: &Means, row: i64, why: SwitchOff) -> Result<(), StoreError> {
     tracing::warn!(webhook.row = row, why = ?why, "a webhook is switched off");
-    means.store.switch_off(row, why, means.clock.now()).await?;
+    means.store.switch_off(&means.start, row, why, means.clock.now()).await?;
     if let Some(room) = means.lines.room(row) {
         means.lines.visit(&room).line.switch_off_written();
     }

@@ -20,12 +20,10 @@ use crate::attempts::{ANSWER_BYTES_MAX, CONNECT_TIMEOUT, attempt};
 use crate::engine::{Engine, refuse};
 use crate::ports::endpoints::{Destination, Headers, Post};
 use crate::ports::history::{Attempt, TestDelivery};
-use crate::request_headers::headers;
+use crate::request_headers::{headers, masked};
 
 /// Bytes of an answer's body that are kept and shown (design 6).
 const KEPT_BYTES_MAX: usize = 4_096;
-/// What stands in the place of a secret.
-const MASK: &str = "***";
 
 /// A test, and what came of it.
 #[derive(Debug, Clone)]
@@ -137,13 +135,4 @@ fn judged(webhook: &Webhook, outcome: &Outcome, at: chathook_domain::ids::Time) 
         Fate::Dropped => None,
     };
     TestedVerdict { judgement, data }
-}
-
-fn masked(headers: &Headers) -> Vec<(&'static str, String)> {
-    let shown = |(name, value): &(&'static str, Bytes)| {
-        let value = String::from_utf8_lossy(value);
-        let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
-        (*name, if *name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
-    };
-    headers.lines().iter().map(shown).collect()
 }

@@ -29,6 +29,7 @@ use crate::api::{self, Api, ManagementCredentials};
 use crate::dashboard::{self, Transport};
 use crate::doors::Door;
 use crate::limits::Limits;
+use crate::reference;
 use crate::socket::{self, Sockets};
 
 /// How long a stop may take (design 7).
@@ -53,6 +54,7 @@ pub struct Parts {
     pub management: ManagementCredentials,
     pub master_key: Option<String>,
     pub store: Options,
+    pub limits: Limits,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
 }
@@ -89,11 +91,12 @@ pub struct Running {
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     std::fs::create_dir_all(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
-    let limits = Limits::here();
+    let limits = parts.limits;
     tracing::info!(
         handles = limits.handles,
         connections_max = limits.connections,
         attempts_max = limits.attempts,
+        hook_calls_max = limits.hook_calls,
         idle_connections_max = limits.idle_connections,
         look_ups_max = THREADS_MAX,
         "the file-handle limit bounds what is open at once"
@@ -121,7 +124,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         bus: bus.clone(),
         dispatch: lines,
     };
-    let engine = Arc::new(Engine::new(ports, rules));
+    let engine = Arc::new(Engine::new(ports, rules, limits.hook_calls));
     engine
         .begin()
         .await
@@ -143,7 +146,7 @@ impl Built {
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
         let places = Arc::new(Semaphore::new(self.limits.connections));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
-        let chat = chat.merge(api::health_router(self.api.clone()));
+        let chat = chat.merge(api::health_router(self.api.clone())).merge(reference::router());
         let transport = if self.parts.tls.is_some() { Transport::Tls } else { Transport::Plain };
         let dashboard = dashboard::router(self.api.clone(), transport);
         let management = api::management_router(self.api.clone()).merge(dashboard);

@@ -3,25 +3,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
-
-#[derive(Debug, Parser)]
-#[command(name = "chathook", version, about = "A chat server whose heart is its webhooks")]
-pub struct Cli {
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Everything on this machine, made to be tried: sample users, a chat page, an HTTPS inbox
-    Dev(DevFlags),
-    /// The server, on an embedded store
-    Serve(ServeFlags),
-    /// A copy of the database, while the server runs or not
-    Backup(BackupFlags),
-}
 
 #[derive(Debug, Args)]
 pub struct DevFlags {

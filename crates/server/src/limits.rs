@@ -1,5 +1,5 @@
 //! Divides the process' file handles among those who open many: connections that come in, attempts in
-//! flight, connections kept open to endpoints. What the store and all else need is set aside first.
+//! flight, `before_message` calls in flight, connections kept open to endpoints. What the store and all else need is set aside first.
 
 use chathook_adapters::resolver::THREADS_MAX;
 
@@ -13,6 +13,8 @@ const HANDLES_OF_LOOK_UP: usize = 2;
 const HANDLES_OF_ALL_ELSE: usize = 64;
 /// More would help no endpoint, and each holds buffers: an answer of up to 64 KiB, a TLS session.
 const ATTEMPTS_MAX: usize = 2_048;
+/// A call holds as much. Sixteen webhooks that hang may have all their own bounds allow.
+const HOOK_CALLS_MAX: usize = 1_024;
 const IDLE_CONNECTIONS_MAX: usize = 2_048;
 /// With fewer nothing works; a limit that does not allow for them is the operator's to raise.
 const SHARE_MIN: usize = 16;
@@ -26,6 +28,8 @@ pub struct Limits {
     pub connections: usize,
     /// Requests to endpoints in flight, over all webhooks.
     pub attempts: usize,
+    /// Calls to `before_message` endpoints in flight, over all webhooks.
+    pub hook_calls: usize,
     /// Connections kept open to endpoints between two requests, over all of them.
     pub idle_connections: usize,
 }
@@ -38,16 +42,17 @@ impl Limits {
         Self::of(soft_limit(&limits).unwrap_or(HANDLES_USUAL))
     }
 
-    /// A quarter of what can be divided is for attempts, a quarter for idle connections, each up to
-    /// what is of use; clients get the rest.
+    /// A quarter of what can be divided is for attempts, a quarter for idle connections, an eighth for
+    /// `before_message`, each up to what is of use; clients get the rest.
     #[must_use]
     pub fn of(handles: usize) -> Self {
         let set_aside = HANDLES_OF_STORE + THREADS_MAX * HANDLES_OF_LOOK_UP + HANDLES_OF_ALL_ELSE;
         let left = handles.saturating_sub(set_aside);
         let attempts = (left / 4).clamp(SHARE_MIN, ATTEMPTS_MAX);
         let idle_connections = (left / 4).clamp(SHARE_MIN, IDLE_CONNECTIONS_MAX);
-        let connections = left.saturating_sub(attempts + idle_connections).max(SHARE_MIN);
-        Self { handles, connections, attempts, idle_connections }
+        let hook_calls = (left / 8).clamp(SHARE_MIN, HOOK_CALLS_MAX);
+        let connections = left.saturating_sub(attempts + idle_connections + hook_calls).max(SHARE_MIN);
+        Self { handles, connections, attempts, hook_calls, idle_connections }
     }
 }
 
@@ -65,24 +70,27 @@ mod tests {
     fn the_shares_fit_the_limit_and_all_work_with_1024_handles() {
         for handles in [256, 1_024, 4_096, 20_000, 1_048_576] {
             let limits = Limits::of(handles);
-            let shares = limits.connections + limits.attempts + limits.idle_connections;
+            let shares = [limits.connections, limits.attempts, limits.hook_calls, limits.idle_connections];
+            let shares: usize = shares.iter().sum();
             assert!(shares <= handles - 160, "{limits:?}");
             assert!(shares >= handles - 160 - 3, "nothing lies fallow: {limits:?}");
         }
         let usual = Limits::of(1_024);
-        assert_eq!((usual.connections, usual.attempts, usual.idle_connections), (432, 216, 216));
+        assert_eq!((usual.connections, usual.attempts), (324, 216));
+        assert_eq!((usual.hook_calls, usual.idle_connections), (108, 216));
     }
 
     #[test]
-    fn attempts_and_idle_connections_end_at_what_is_of_use() {
+    fn what_goes_to_endpoints_ends_at_what_is_of_use() {
         let limits = Limits::of(1_048_576);
-        assert_eq!((limits.attempts, limits.idle_connections), (2_048, 2_048));
+        assert_eq!((limits.attempts, limits.hook_calls, limits.idle_connections), (2_048, 1_024, 2_048));
     }
 
     #[test]
     fn a_limit_that_is_too_small_leaves_a_little_of_each() {
         let limits = Limits::of(64);
-        assert_eq!((limits.connections, limits.attempts, limits.idle_connections), (16, 16, 16));
+        assert_eq!((limits.connections, limits.attempts), (16, 16));
+        assert_eq!((limits.hook_calls, limits.idle_connections), (16, 16));
     }
 
     #[test]

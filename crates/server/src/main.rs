@@ -1,9 +1,10 @@
-//! The binary: reads the command line, and starts what it names.
+//! The binary: reads the command line, runs what it names, and ends as `docs/cli.md` says.
 
 use std::process::ExitCode;
 
-use chathook_server::config::{BackupConfig, Cli, Command, Config};
-use chathook_server::{backup, dev, serve};
+use chathook_server::cli::exit::{Exit, is_hung_up, of_error};
+use chathook_server::cli::output::shown;
+use chathook_server::cli::{Cli, run};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
@@ -14,28 +15,12 @@ fn main() -> ExitCode {
         Err(error) => Err(error.into()),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Done.into(),
+        Err(error) if is_hung_up(&error) => Exit::Done.into(),
         Err(error) => {
-            eprintln!("chathook: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Dev(flags) => {
-            serve::start_log(None);
-            dev::start::run(flags).await
-        }
-        Command::Serve(flags) => {
-            let config = Config::merge(flags).map_err(anyhow::Error::msg)?;
-            serve::start_log(config.log_format);
-            serve::serve(config).await
-        }
-        Command::Backup(flags) => {
-            let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
-            backup::run(config).await
+            // A server may say anything; a terminal is to show it, not to obey it.
+            eprintln!("chathook: {}", shown(&format!("{error:#}")));
+            of_error(&error).into()
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::{Config, LogFormat, TlsFiles};
+use crate::limits::Limits;
 
 /// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
@@ -46,6 +47,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             .webhook_backlog_max
             .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
+        limits: Limits::here(),
         clock: Arc::new(RealClock::new()),
         dice: Arc::new(RealDice),
     };
@@ -114,7 +116,8 @@ fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
     Ok(credentials)
 }
 
-fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
+/// The management credentials that a server keeps in its data directory.
+pub fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let file: CredentialsFile = toml::from_str(&text)
         .with_context(|| format!("{} is not right: mend or remove it", path.display()))?;
@@ -164,7 +167,8 @@ fn roots(files: &[PathBuf]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a PEM file, at least one.
+pub fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
     let found = found.with_context(|| format!("{} is not PEM", path.display()))?;

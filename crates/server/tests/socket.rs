@@ -5,6 +5,7 @@ mod socket_client;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::local_bus::LocalBus;
@@ -13,8 +14,11 @@ use chathook_adapters::system::{RealClock, RealDice};
 use chathook_adapters::vault::Vault;
 use chathook_domain::address::OpenNetworks;
 use chathook_domain::app::AppDraft;
+use chathook_domain::event::Origin;
 use chathook_domain::ids::{AppId, Time, Uid};
+use chathook_domain::message::Draft;
 use chathook_domain::user::AuthToken;
+use chathook_engine::caller::Caller;
 use chathook_engine::engine::{EndpointRules, Engine, Ports};
 use chathook_engine::lines::Lines;
 use chathook_server::socket::{Sockets, router};
@@ -55,7 +59,7 @@ impl Server {
             dispatch: lines,
         };
         let rules = EndpointRules { allow_http: true, judge_literal: Arc::new(|_: &IpAddr| Ok(())) };
-        let engine = Arc::new(Engine::new(ports, rules));
+        let engine = Arc::new(Engine::new(ports, rules, 64));
         engine.begin().await.expect("a start");
         let draft = AppDraft { name: "t".into(), region: "eu".into(), with_sample_data: true };
         let (app, _) = engine.create_app(draft).await.expect("an app");
@@ -130,6 +134,28 @@ async fn pipelined_messages_keep_their_order() {
     }
     for i in 0..100 {
         assert_eq!(ben.notification().await["params"]["data"]["text"], i.to_string());
+    }
+}
+
+#[tokio::test]
+async fn sockets_are_told_in_the_order_of_the_commits_whichever_caller_comes_back_first() {
+    let server = Server::start().await;
+    let (mut ben, _) = server.enter("ben").await;
+    let app = server.engine.app(&server.app).await.expect("the app");
+    let ana = Caller { app, uid: Uid::trusted("ana"), origin: Origin::Rest, session: None };
+    let send = |text: &str| {
+        let draft = Draft::parse(&hello(text)).expect("a draft");
+        Box::pin(server.engine.send_message(&ana, draft))
+    };
+    // From now on all that a message reads is in memory, so that one look at it brings it to its commit.
+    send("warm").await.expect("sent");
+    let (mut first, mut second) = (send("first"), send("second"));
+    let mut look = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut look).is_pending() && second.as_mut().poll(&mut look).is_pending());
+    second.await.expect("sent");
+    first.await.expect("sent");
+    for text in ["warm", "first", "second"] {
+        assert_eq!(ben.notification().await["params"]["data"]["text"], text);
     }
 }
 

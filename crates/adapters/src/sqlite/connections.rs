@@ -7,7 +7,7 @@ use chathook_domain::event::{Event, Origin};
 use chathook_domain::ids::{AppId, DeviceId, EventId, Key, SessionId, StartId, Time, Uid};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
-use chathook_engine::ports::store::{ConnectionStore, Ending, Opened, Opening, Stored};
+use chathook_engine::ports::store::{ConnectionStore, Ending, Opened, Opening, Stored, Told};
 use rusqlite::{Connection as Database, OptionalExtension as _, Params, Row};
 
 use super::{Sqlite, Writing, apps, events, fault, users};
@@ -29,9 +29,9 @@ impl ConnectionStore for Sqlite {
         .await
     }
 
-    async fn open_connection(&self, app: &App, opening: Opening) -> Stored<Opened> {
+    async fn open_connection(&self, app: &App, opening: Opening, told: Told<Opened>) -> Stored<Opened> {
         let app = app.clone();
-        self.write(move |w| open(w, &app, &opening)).await
+        self.write_told(move |w| open(w, &app, &opening), told).await
     }
 
     async fn end_connections(
@@ -40,9 +40,10 @@ impl ConnectionStore for Sqlite {
         ending: Ending,
         at: Time,
         origin: Origin,
+        told: Told<Vec<ConnectionChange>>,
     ) -> Stored<Vec<ConnectionChange>> {
         let app = app.clone();
-        self.write(move |w| end(w, &app, &ending, at, origin)).await
+        self.write_told(move |w| end(w, &app, &ending, at, origin), told).await
     }
 
     async fn end_connections_of_dead_starts(
@@ -50,9 +51,10 @@ impl ConnectionStore for Sqlite {
         start: &StartId,
         at: Time,
         limit: i64,
+        told: Told<Vec<(AppId, ConnectionChange)>>,
     ) -> Stored<Vec<(AppId, ConnectionChange)>> {
         let start = start.clone();
-        self.write(move |w| end_of_dead_starts(w, &start, at, limit)).await
+        self.write_told(move |w| end_of_dead_starts(w, &start, at, limit), told).await
     }
 
     async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>> {

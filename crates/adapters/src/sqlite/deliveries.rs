@@ -11,6 +11,7 @@ use chathook_engine::ports::store::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use super::settlements::newest_start;
 use super::{Sqlite, fault, notices, settlements, webhooks};
 
 /// The columns of `waiting` that make an [`Owed`], in the order of [`owed_from`].
@@ -69,8 +70,10 @@ impl DeliveryStore for Sqlite {
         self.read(move |db, _| asides(db, of, until, limit).map_err(fault)).await
     }
 
-    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
+    async fn step_aside(&self, start: &StartId, stream: i64, sequences: Vec<i64>) -> Stored<()> {
+        let start = start.clone();
         self.write(move |w| {
+            newest_start(w.db, &start)?;
             let mut update =
                 w.db.prepare_cached("UPDATE waiting SET is_aside = 1 WHERE stream = ?1 AND sequence = ?2")
                     .map_err(fault)?;
@@ -87,8 +90,10 @@ impl DeliveryStore for Sqlite {
         self.write(move |w| settlements::settle(w, &start, &settled)).await
     }
 
-    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()> {
+    async fn set_failing_since(&self, start: &StartId, webhook_row: i64, since: Option<Time>) -> Stored<()> {
+        let start = start.clone();
         self.write(move |w| {
+            newest_start(w.db, &start)?;
             w.db.prepare_cached("UPDATE webhook SET failing_since = ?2 WHERE row = ?1")
                 .and_then(|mut update| update.execute((webhook_row, since.map(|at| at.ms))))
                 .map(drop)
@@ -97,12 +102,29 @@ impl DeliveryStore for Sqlite {
         .await
     }
 
-    async fn switch_off(&self, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()> {
-        self.write(move |w| notices::switch_off(w, webhook_row, why, at)).await
+    async fn switch_off(&self, start: &StartId, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()> {
+        let start = start.clone();
+        self.write(move |w| {
+            newest_start(w.db, &start)?;
+            notices::switch_off(w, webhook_row, why, at)
+        })
+        .await
     }
 
-    async fn notify(&self, webhook_row: i64, kind: NoticeKind, text: String, at: Time) -> Stored<()> {
-        self.write(move |w| notices::insert(w.db, webhook_row, kind, &text, at)).await
+    async fn notify(
+        &self,
+        start: &StartId,
+        webhook_row: i64,
+        kind: NoticeKind,
+        text: String,
+        at: Time,
+    ) -> Stored<()> {
+        let start = start.clone();
+        self.write(move |w| {
+            newest_start(w.db, &start)?;
+            notices::insert(w.db, webhook_row, kind, &text, at)
+        })
+        .await
     }
 }
 

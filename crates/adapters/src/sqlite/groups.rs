@@ -9,7 +9,9 @@ use chathook_domain::ids::{AppId, Guid, MessageId, Time, Uid};
 use chathook_domain::message::{Category, Message, Receiver};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::User;
-use chathook_engine::ports::store::{Committed, GroupStore, Page, PageRequest, StoreError, Stored};
+use chathook_engine::ports::store::{
+    Addition, Committed, GroupStore, Page, PageRequest, StoreError, Stored, Told,
+};
 use chathook_engine::ports::upkeep::Doomed;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
@@ -234,8 +236,6 @@ fn set_about(
     present(w, app, guid)
 }
 
-type Addition = (Uid, Scope, Result<Committed, Refusal>);
-
 fn add(
     w: &mut Writing<'_>,
     app: &App,
@@ -318,12 +318,11 @@ fn action_message(action: &str, by: &User, on: &User, group: &Group, at: Time) -
     }
 }
 
-/// With its history, which goes piece by piece where it is long.
+/// With its members and its history, which go piece by piece where they are many. Nobody is a member of
+/// a group that is not there.
 fn delete(w: &mut Writing<'_>, app: &AppId, guid: &Guid, at: Time) -> Stored<bool> {
     let (db, names) = (w.db, [app.as_str(), guid.as_str()]);
     db.execute("DELETE FROM conversation WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
-    // Members may post, so that none is left to do so.
-    db.execute("DELETE FROM member WHERE app = ?1 AND guid = ?2", names).map_err(fault)?;
     let deleted = db.execute("DELETE FROM grp WHERE app = ?1 AND guid = ?2", names).map_err(fault)? > 0;
     if deleted {
         let doomed = Doomed::Group(app.clone(), guid.clone());
@@ -387,13 +386,10 @@ impl GroupStore for Sqlite {
         guid: &Guid,
         members: Vec<Member>,
         by: User,
-    ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>> {
+        told: Told<Vec<Addition>>,
+    ) -> Stored<Vec<Addition>> {
         let (app, guid) = (app.clone(), guid.clone());
-        self.write(move |w| {
-            let app = apps::present(w, &app)?;
-            add(w, &app, &guid, members, &by)
-        })
-        .await
+        self.write_told(move |w| add(w, &*apps::present(w, &app)?, &guid, members, &by), told).await
     }
 
     async fn remove_member(
@@ -403,12 +399,9 @@ impl GroupStore for Sqlite {
         uid: &Uid,
         by: User,
         at: Time,
+        told: Told<Committed>,
     ) -> Stored<Committed> {
         let (app, guid, uid) = (app.clone(), guid.clone(), uid.clone());
-        self.write(move |w| {
-            let app = apps::present(w, &app)?;
-            remove(w, &app, &guid, &uid, &by, at)
-        })
-        .await
+        self.write_told(move |w| remove(w, &*apps::present(w, &app)?, &guid, &uid, &by, at), told).await
     }
 }

@@ -5,14 +5,14 @@ use chathook_domain::history::{DeliveryId, Merged, Place};
 use chathook_domain::ids::{AppId, MessageId, Time, WebhookId};
 use chathook_domain::replay::{Job, Wanted};
 use chathook_engine::ports::history::{
-    CancelledDelivery, Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, HistoryStore, Hurried,
-    KeptNotice, MessageHistory, NumberedEvents, ReplayStore, Step, TestDelivery,
+    CallFilter, CallPage, CancelledDelivery, Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures,
+    HistoryStore, Hurried, KeptNotice, MessageHistory, NumberedEvents, ReplayStore, Step, TestDelivery,
 };
 use chathook_engine::ports::stored::Stored;
 
 use super::{
-    Sqlite, fault, figures, interventions, listing, message_history, notices, past, past_events, replays,
-    test_deliveries,
+    Sqlite, calls, fault, figures, interventions, listing, message_history, notices, past, past_events,
+    replays, test_deliveries,
 };
 
 #[async_trait]
@@ -88,6 +88,21 @@ impl HistoryStore for Sqlite {
     async fn message_history(&self, app: &AppId, id: MessageId) -> Stored<Option<MessageHistory>> {
         let app = app.clone();
         self.read(move |db, _| message_history::message_history(db, &app, id).map_err(fault)).await
+    }
+
+    async fn calls(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        filter: CallFilter,
+        below: i64,
+    ) -> Stored<CallPage> {
+        let (app, webhook) = (app.clone(), webhook.clone());
+        self.read(move |db, _| {
+            past::spot(db, &app, &webhook)?;
+            calls::list(db, &app, &webhook, &filter, below).map_err(fault)
+        })
+        .await
     }
 
     async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Stored<Vec<KeptNotice>> {

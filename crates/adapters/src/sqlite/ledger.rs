@@ -281,9 +281,9 @@ fn reason(listens: bool, is_enabled: bool, is_switched_off: bool) -> Option<&'st
 #[cfg(test)]
 mod tests {
     use chathook_domain::delivery::Owed;
-    use chathook_engine::ports::store::{Offers, StoreError};
+    use chathook_engine::ports::store::{Offers, StoreError, Told};
 
-    use super::super::Sqlite;
+    use super::super::{Sqlite, Writing};
     use super::*;
     use crate::vault::Vault;
 
@@ -362,10 +362,11 @@ mod tests {
     async fn a_job_that_fails_when_it_should_no_longer_leaves_nothing() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = store(&dir).await;
-        let failed = store.write_checked::<(), _>(|w| {
+        let job = |w: &mut Writing<'_>| {
             w.db.execute("UPDATE probe SET n = 41", []).map_err(fault)?;
             Err(Refusal::new(Code::BadRequest, "too late").into())
-        });
+        };
+        let failed = store.write_checked::<(), _>(job, Told::nobody());
         assert!(matches!(failed.await, Err(StoreError::Unavailable(_))));
         let n = store
             .write(|w| w.db.query_row("SELECT n FROM probe", [], |row| row.get::<_, i64>(0)).map_err(fault));

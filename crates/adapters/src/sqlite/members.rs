@@ -1,4 +1,5 @@
-//! Who is a member of which group.
+//! Who is a member of which group. The members of a deleted group go piece by piece: whoever reads them
+//! asks for the group as well.
 
 use chathook_domain::group::{Member, Scope};
 use chathook_domain::ids::{AppId, Guid, Time, Uid};
@@ -12,6 +13,13 @@ use super::changes::{Noun, Place};
 use super::{fault, users};
 use crate::vault::Vault;
 
+/// The members of the group `?2` of an app `?1`, as long as it is there.
+macro_rules! of_group {
+    () => {
+        "app = ?1 AND guid = ?2 AND EXISTS (SELECT 1 FROM grp WHERE grp.app = ?1 AND grp.guid = ?2)"
+    };
+}
+
 impl Cached for Member {
     type Name = MemberName;
 
@@ -21,7 +29,7 @@ impl Cached for Member {
 
     fn places((app, guid, uid): &MemberName, _: Option<&Self>) -> Vec<Place> {
         let name = [app.as_str().as_bytes(), guid.as_str().as_bytes(), uid.as_str().as_bytes()];
-        vec![Place::of(Noun::Member, &name)]
+        vec![Place::of(Noun::Member, &name), Place::of(Noun::Group, &name[..2])]
     }
 
     fn read(db: &Connection, _: &Vault, (app, guid, uid): &MemberName) -> Stored<Option<Self>> {
@@ -30,7 +38,7 @@ impl Cached for Member {
 }
 
 pub(super) fn member_uids(db: &Connection, app: &AppId, guid: &Guid) -> Stored<Vec<Uid>> {
-    db.prepare_cached("SELECT uid FROM member WHERE app = ?1 AND guid = ?2 ORDER BY uid")
+    db.prepare_cached(concat!("SELECT uid FROM member WHERE ", of_group!(), " ORDER BY uid"))
         .and_then(|mut query| {
             query
                 .query_map([app.as_str(), guid.as_str()], |row| Ok(Uid::trusted(&row.get::<_, String>(0)?)))?
@@ -45,7 +53,7 @@ pub(super) fn is_member(db: &Connection, app: &AppId, guid: &Guid, uid: &Uid) ->
 
 pub(super) fn member(db: &Connection, app: &AppId, guid: &Guid, uid: &Uid) -> Stored<Option<Member>> {
     let found: Option<(String, i64)> = db
-        .prepare_cached("SELECT scope, joined_at FROM member WHERE app = ?1 AND guid = ?2 AND uid = ?3")
+        .prepare_cached(concat!("SELECT scope, joined_at FROM member WHERE ", of_group!(), " AND uid = ?3"))
         .and_then(|mut query| {
             query
                 .query_row([app.as_str(), guid.as_str(), uid.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -91,13 +99,14 @@ pub(super) fn list_members(
     page: PageRequest,
 ) -> Stored<Page<(User, Member)>> {
     let total = db
-        .prepare_cached("SELECT count(*) FROM member WHERE app = ?1 AND guid = ?2")
+        .prepare_cached(concat!("SELECT count(*) FROM member WHERE ", of_group!()))
         .and_then(|mut query| query.query_row([app.as_str(), guid.as_str()], |row| row.get(0)))
         .map_err(fault)?;
     let sql = format!(
         "SELECT {}, member.scope, member.joined_at FROM member JOIN user USING (app, uid) \
-         WHERE app = ?1 AND guid = ?2 ORDER BY member.joined_at, uid LIMIT ?3 OFFSET ?4",
-        users::COLUMNS
+         WHERE {} ORDER BY member.joined_at, uid LIMIT ?3 OFFSET ?4",
+        users::COLUMNS,
+        of_group!()
     );
     let rows: Vec<(users::UserColumns, String, i64)> = db
         .prepare_cached(&sql)

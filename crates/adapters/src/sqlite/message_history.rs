@@ -6,23 +6,17 @@ use std::collections::HashMap;
 use chathook_domain::history::{owed_pairs, passed_over_pairs};
 use chathook_domain::ids::{AppId, EventId, MessageId, Time, Uid, WebhookId};
 use chathook_domain::message::{Message, Receiver};
-use chathook_engine::ports::history::{AskedCall, CausedEvent, MarkOf, MessageHistory, OwedTo};
+use chathook_engine::ports::history::{CausedEvent, MarkOf, MessageHistory, OwedTo};
 use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 
-use super::messages;
-use super::past::{self, Spot, micros};
+use super::past::{self, Spot};
+use super::{calls, messages};
 
 /// Deliveries that are shown, replays included; the newest, where there are more.
 const DELIVERIES_MAX: usize = 200;
 /// Acknowledgements that are shown.
 const MARKS_MAX: i64 = 1_000;
-/// Calls of `before_message` that are looked at for those about this message.
-const ASKED_MAX: i64 = 10_000;
-/// How long before and after the message was accepted its webhooks may have been asked.
-const ASKED_BEFORE_MS: i64 = 60_000;
-const ASKED_AFTER_MS: i64 = 60_000;
-
 /// The event of a message as it is stored.
 struct EventRow {
     caused: CausedEvent,
@@ -44,7 +38,7 @@ pub(super) fn message_history(
         None => None,
     };
     let asked = match &event {
-        Some(event) => asked(db, app, &event.caused.id, message.sent_at)?,
+        Some(event) => calls::of_event(db, app, &event.caused.id, message.sent_at)?,
         None => Vec::new(),
     };
     let owed = match &event {
@@ -75,29 +69,6 @@ fn event(db: &Connection, app: &AppId, row: i64) -> rusqlite::Result<Option<Even
         })
     })
     .optional()
-}
-
-fn asked(db: &Connection, app: &AppId, event: &EventId, at: Time) -> rusqlite::Result<Vec<AskedCall>> {
-    let mut query = db.prepare_cached(
-        "SELECT event = ?2, webhook, verdict, silence, took_us, at FROM asked
-         WHERE app = ?1 AND at >= ?3 AND at <= ?4 ORDER BY at, row LIMIT ?5",
-    )?;
-    let span = (at.plus_ms(-ASKED_BEFORE_MS).ms, at.plus_ms(ASKED_AFTER_MS).ms);
-    let mut rows = query.query((app.as_str(), event.as_str(), span.0, span.1, ASKED_MAX))?;
-    let mut calls = Vec::new();
-    while let Some(row) = rows.next()? {
-        if row.get::<_, Option<bool>>(0)? != Some(true) {
-            continue;
-        }
-        calls.push(AskedCall {
-            webhook: WebhookId::trusted(row.get_ref(1)?.as_str()?),
-            verdict: row.get(2)?,
-            silence: row.get(3)?,
-            took_us: micros(row, 4)?.unwrap_or(0),
-            at: Time::from_ms(row.get(5)?),
-        });
-    }
-    Ok(calls)
 }
 
 /// First the webhooks that were owed it, then those that were not, each once.

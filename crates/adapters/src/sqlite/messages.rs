@@ -12,6 +12,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_domain::user::User;
 use chathook_engine::ports::store::{
     Asked, Committed, Marked, MessageFilter, MessageStore, READ_BYTES_MAX, RecordedPart, StoreError, Stored,
+    Told,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 use super::cache::{Cache, Cached, Caches};
 use super::changes::{Noun, Place};
 use super::record::conversations_of_user;
-use super::{Sqlite, Writing, apps, events, fault, members, receipts, record};
+use super::{Sqlite, Writing, apps, calls, events, fault, members, receipts, record};
 use crate::vault::Vault;
 
 /// How long a `muid` stands for one message (design 4).
@@ -35,10 +36,16 @@ macro_rules! columns {
 
 #[async_trait]
 impl MessageStore for Sqlite {
-    async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed> {
+    async fn commit_message(
+        &self,
+        app: &App,
+        accepted: Accepted,
+        origin: Origin,
+        told: Told<Committed>,
+    ) -> Stored<Committed> {
         let app = app.id.clone();
-        let written =
-            self.write_checked(move |w| commit(w, &*apps::present(w, &app)?, accepted, origin)).await?;
+        let job = move |w: &mut Writing<'_>| commit(w, &*apps::present(w, &app)?, accepted, origin);
+        let written = self.write_checked(job, told).await?;
         Ok(Committed { synced_us: written.synced_us, ..written.value })
     }
 
@@ -61,10 +68,12 @@ impl MessageStore for Sqlite {
         id: MessageId,
         change: Change,
         origin: Origin,
+        told: Told<Committed>,
     ) -> Stored<Committed> {
         let app = app.id.clone();
         // Sockets know the settings of their log-in; what counts is the settings of now.
-        self.write(move |w| change_message(w, &*apps::present(w, &app)?, id, &change, origin)).await
+        self.write_told(move |w| change_message(w, &*apps::present(w, &app)?, id, &change, origin), told)
+            .await
     }
 
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>> {
@@ -77,9 +86,9 @@ impl MessageStore for Sqlite {
         self.read(move |db, _| list(db, &app, &filter).map_err(fault)).await
     }
 
-    async fn mark(&self, app: &App, mark: Mark, origin: Origin) -> Stored<Marked> {
+    async fn mark(&self, app: &App, mark: Mark, origin: Origin, told: Told<Marked>) -> Stored<Marked> {
         let app = app.clone();
-        self.write(move |w| receipts::mark(w, &app, &mark, origin)).await
+        self.write_told(move |w| receipts::mark(w, &app, &mark, origin), told).await
     }
 
     async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart> {
@@ -105,7 +114,7 @@ impl MessageStore for Sqlite {
     }
 
     async fn log_asked(&self, asked: Vec<Asked>) -> Stored<()> {
-        self.write(move |w| asked.iter().try_for_each(|one| insert_asked(w.db, one)).map_err(fault)).await
+        self.write(move |w| asked.iter().try_for_each(|one| calls::insert(w.db, one)).map_err(fault)).await
     }
 }
 
@@ -142,7 +151,9 @@ fn commit(w: &mut Writing<'_>, app: &App, accepted: Accepted, origin: Origin) ->
     let event_id = accepted.event_id.clone();
     let message = accepted.into_numbered(MessageId(w.ledger.next_number(w.db, &app.id)?));
     let event = after_message(event_id, &message, origin, app);
-    store(w, app, message, Some(event))
+    let committed = store(w, app, message, Some(event))?;
+    tracing::trace!(step = "written", "the message and what it owes stand in the transaction");
+    Ok(committed)
 }
 
 fn change_message(
@@ -381,26 +392,6 @@ fn update(db: &Connection, app: &AppId, message: &Message) -> rusqlite::Result<(
         edited_by,
         deleted_at,
         deleted_by,
-    ))?;
-    Ok(())
-}
-
-/// Nothing where the app was deleted meanwhile: lines of other apps stand beside this one.
-fn insert_asked(db: &Connection, asked: &Asked) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "INSERT INTO asked (app, webhook, conversation, sender, verdict, silence, took_us, at, event)
-         SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM app WHERE id = ?1",
-    )?
-    .execute((
-        asked.app.as_str(),
-        asked.webhook.as_str(),
-        asked.conversation.as_str(),
-        asked.sender.as_str(),
-        asked.verdict,
-        asked.silence.as_deref(),
-        i64::try_from(asked.took_us).unwrap_or(i64::MAX),
-        asked.at.ms,
-        asked.event.as_str(),
     ))?;
     Ok(())
 }

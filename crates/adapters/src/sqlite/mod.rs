@@ -5,6 +5,7 @@
 mod apps;
 pub mod backup;
 mod cache;
+mod calls;
 mod changes;
 mod connections;
 mod deliveries;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
-use chathook_engine::ports::store::{Offers, Store, StoreError, Stored};
+use chathook_engine::ports::store::{Offers, Store, StoreError, Stored, Told};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::Semaphore;
@@ -174,17 +175,26 @@ impl Sqlite {
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::Anytime).await.map(|written| written.value)
+        self.write_told(job, Told::nobody()).await
     }
 
-    /// As [`Self::write`], for jobs that are many: this one refuses only before it writes, and costs less.
-    /// Tells how long the commit took as well.
-    async fn write_checked<T, J>(&self, job: J) -> Stored<Written<T>>
+    /// As [`Self::write`], and tells of what was committed.
+    async fn write_told<T, J>(&self, job: J, told: Told<T>) -> Stored<T>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
-        self.writer.write(job, Refuses::BeforeWriting).await
+        self.writer.write(job, Refuses::Anytime, told).await.map(|written| written.value)
+    }
+
+    /// As [`Self::write_told`], for jobs that are many: this one refuses only before it writes, and costs less.
+    /// Tells how long the commit took as well.
+    async fn write_checked<T, J>(&self, job: J, told: Told<T>) -> Stored<Written<T>>
+    where
+        T: Send + 'static,
+        J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
+    {
+        self.writer.write(job, Refuses::BeforeWriting, told).await
     }
 
     /// Runs a job that only reads, on a thread where it may block.

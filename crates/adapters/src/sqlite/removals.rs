@@ -130,10 +130,12 @@ fn cancel(
     Ok(())
 }
 
-/// The history of a group: one made again under this guid starts empty.
+/// The members and the history of a group: one made again under this guid starts empty.
 fn empty_group(db: &Connection, app: &AppId, guid: &Guid, left: &mut usize) -> rusqlite::Result<()> {
     // Whoever sees it, a group's conversation has one id.
     let conversation = Receiver::Group(guid.clone()).conversation_of(&Uid::system());
+    let names = [app.as_str(), guid.as_str()];
+    delete_some(db, "member", "app, guid, uid", "app = ?1 AND guid = ?2", &names, left)?;
     for (table, keys) in
         [("message", "row"), ("record", "app, conversation, n"), ("mark", "app, conversation, uid")]
     {

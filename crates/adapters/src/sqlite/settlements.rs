@@ -23,12 +23,12 @@ pub(super) fn settle(w: &mut Writing<'_>, start: &StartId, settled: &[Settled]) 
 }
 
 /// The row of this start, which has to be the newest: an older one no longer speaks for what is in flight.
-fn newest_start(db: &Connection, start: &StartId) -> Stored<i64> {
+pub(super) fn newest_start(db: &Connection, start: &StartId) -> Stored<i64> {
     let newest = db
         .prepare_cached("SELECT row FROM start WHERE id = ?1 AND row = (SELECT max(row) FROM start)")
         .and_then(|mut query| query.query_row([start.as_str()], |row| row.get(0)).optional());
     newest.map_err(fault)?.ok_or_else(|| {
-        let sentence = format!("The start '{start}' is not the newest, so it settles nothing.");
+        let sentence = format!("The start '{start}' is not the newest, so it writes nothing any more.");
         Refusal::new(Code::StartSuperseded, sentence).into()
     })
 }

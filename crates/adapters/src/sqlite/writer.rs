@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chathook_domain::delivery::Owed;
-use chathook_engine::ports::store::{Offers, StoreError, Stored};
+use chathook_engine::ports::store::{Offers, StoreError, Stored, Told};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
@@ -98,14 +98,14 @@ impl Writer {
         Ok(Self { jobs: Some(jobs), threads: vec![writing, beside], health })
     }
 
-    pub(super) async fn write<T, J>(&self, job: J, refuses: Refuses) -> Stored<Written<T>>
+    pub(super) async fn write<T, J>(&self, job: J, refuses: Refuses, told: Told<T>) -> Stored<Written<T>>
     where
         T: Send + 'static,
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
         let closing = || StoreError::Unavailable("the store is closing".to_owned());
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Asked { job: Some(job), refuses, result: None, reply });
+        let job = Box::new(Asked { job: Some(job), refuses, told, result: None, reply });
         self.jobs.as_ref().ok_or_else(closing)?.send(job).await.map_err(|_| closing())?;
         answer.await.map_err(|_| closing())?
     }
@@ -150,7 +150,7 @@ trait Job: Send {
     /// True when what it wrote is to stay.
     fn run(&mut self, writing: &mut Writing<'_>) -> bool;
     fn refuses(&self) -> Refuses;
-    /// Tells the caller, after the commit or instead of it.
+    /// Tells of it after the commit, then the caller, after the commit or instead of it.
     fn end(self: Box<Self>, end: End<'_>);
 }
 
@@ -167,6 +167,7 @@ pub(super) enum Refuses {
 struct Asked<T, J> {
     job: Option<J>,
     refuses: Refuses,
+    told: Told<T>,
     result: Option<Stored<T>>,
     reply: oneshot::Sender<Stored<Written<T>>>,
 }
@@ -190,17 +191,26 @@ where
     }
 
     fn end(self: Box<Self>, end: End<'_>) {
-        let result = match (end, self.result) {
+        let Self { told, result, reply, .. } = *self;
+        let result = match (end, result) {
             // The one whose fault it is hears of its fault, the others that they may try again.
             (End::Failed(_), Some(Err(StoreError::Fault(own)))) => Err(StoreError::Fault(own)),
             (End::Failed(failure), _) => Err(copied(failure)),
-            (End::Synced { took_us }, Some(result)) => {
-                result.map(|value| Written { value, synced_us: took_us })
-            }
+            (End::Synced { took_us }, Some(result)) => result.map(|value| {
+                tell(told, &value);
+                Written { value, synced_us: took_us }
+            }),
             (End::Synced { .. }, None) => Err(StoreError::Fault("a write was left out".to_owned())),
         };
         // A caller that went away does not hear; what was written stays written.
-        drop(self.reply.send(result));
+        drop(reply.send(result));
+    }
+}
+
+/// What sockets miss here, they find again by their cursors.
+fn tell<T>(told: Told<T>, committed: &T) {
+    if std::panic::catch_unwind(AssertUnwindSafe(|| told.tell(committed))).is_err() {
+        tracing::error!("telling of a commit panicked");
     }
 }
 

@@ -10,6 +10,7 @@ use chathook_domain::ids::{AppId, EventId, Key, LaneKey, MessageId, Time, Uid, W
 use chathook_domain::message::Message;
 use chathook_domain::replay::Job;
 use chathook_domain::trigger::Trigger;
+use chathook_domain::verdict::Effect;
 
 use super::endpoints::Phases;
 use super::stored::Stored;
@@ -151,11 +152,35 @@ pub struct Figures {
 /// A call of `before_message`, as it was logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AskedCall {
+    pub row: i64,
     pub webhook: WebhookId,
+    /// The event that the message, or the edit, caused if it went on; `None` of a call that an earlier version logged.
+    pub event: Option<EventId>,
+    pub conversation: Key,
+    pub sender: Uid,
     pub verdict: String,
     pub silence: Option<String>,
+    /// What the answer did to the message.
+    pub effect: Option<Effect>,
     pub took_us: u64,
     pub at: Time,
+}
+
+/// Which calls of `before_message` are listed.
+#[derive(Debug, Clone, Default)]
+pub struct CallFilter {
+    /// `pass`, `inject`, `replace` or `drop`.
+    pub verdict: Option<String>,
+    /// Only those without a usable answer.
+    pub is_silent: bool,
+    pub limit: usize,
+}
+
+/// Calls, newest first, and the row below which the list goes on, where it does.
+#[derive(Debug, Clone)]
+pub struct CallPage {
+    pub calls: Vec<AskedCall>,
+    pub next: Option<i64>,
 }
 
 /// How far one user has acknowledged the conversation of a message, beyond that message.
@@ -254,6 +279,14 @@ pub trait HistoryStore: Send + Sync {
     async fn keep_test(&self, app: &AppId, webhook: &WebhookId, test: TestDelivery) -> Stored<i64>;
     async fn figures(&self, app: &AppId, webhook: &WebhookId, since: Time) -> Stored<Figures>;
     async fn message_history(&self, app: &AppId, id: MessageId) -> Stored<Option<MessageHistory>>;
+    /// Calls of `before_message`, newest first, below a row; only those with this verdict, where one is given.
+    async fn calls(
+        &self,
+        app: &AppId,
+        webhook: &WebhookId,
+        filter: CallFilter,
+        below: i64,
+    ) -> Stored<CallPage>;
     /// Newest first, below a row.
     async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Stored<Vec<KeptNotice>>;
 }

@@ -4,6 +4,7 @@ pub mod bus;
 pub mod clock;
 pub mod endpoints;
 pub mod stored;
+pub mod told;
 pub mod history;
 pub mod upkeep;
 pub mod store;

@@ -1,6 +1,6 @@
 //! The port to durable storage. Each writing method takes the complete value to be written, is one
-//! transaction, and returns when it is on disk. Every method takes the app's id, so that no call can
-//! reach another app's rows.
+//! transaction, and returns when it is on disk; who is `Told` of it hears in the order of the commits.
+//! Every method takes the app's id, so that no call can reach another app's rows.
 
 use std::sync::Arc;
 
@@ -17,12 +17,14 @@ use chathook_domain::refusal::Refusal;
 use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{AuthToken, Profile, User};
+use chathook_domain::verdict::Effect;
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
 pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
 use crate::ports::history::{HistoryStore, ReplayStore};
 pub use crate::ports::stored::{StoreError, Stored};
+pub use crate::ports::told::Told;
 use crate::ports::upkeep::UpkeepStore;
 
 mod deliveries;
@@ -81,6 +83,9 @@ pub struct Marked {
     pub members: Vec<Uid>,
 }
 
+/// What came of adding one user to a group.
+pub type Addition = (Uid, Scope, Result<Committed, Refusal>);
+
 /// A connection that opened, and those of the same device and token that it replaced.
 #[derive(Debug, Clone)]
 pub struct Opened {
@@ -120,6 +125,8 @@ pub struct Asked {
     pub verdict: &'static str,
     /// Why the verdict is no answer's, where it is not.
     pub silence: Option<String>,
+    /// What the answer did to the message.
+    pub effect: Option<Effect>,
     /// How long this webhook held the message, in microseconds of the monotonic clock: from its turn to
     /// the verdict taken in. That is the wait for a place, the making and signing of the request, the
     /// round trip, the reading of the answer and its effect on the message; not the time of webhooks
@@ -238,7 +245,8 @@ pub trait GroupStore: Send + Sync {
         guid: &Guid,
         members: Vec<Member>,
         by: User,
-    ) -> Stored<Vec<(Uid, Scope, Result<Committed, Refusal>)>>;
+        told: Told<Vec<Addition>>,
+    ) -> Stored<Vec<Addition>>;
     /// Removes a member with an action message `kicked` (`left` when `by` is the member).
     async fn remove_member(
         &self,
@@ -247,6 +255,7 @@ pub trait GroupStore: Send + Sync {
         uid: &Uid,
         by: User,
         at: Time,
+        told: Told<Committed>,
     ) -> Stored<Committed>;
 }
 
@@ -254,7 +263,13 @@ pub trait GroupStore: Send + Sync {
 pub trait MessageStore: Send + Sync {
     /// Stores message, event and deliveries in one transaction, in which membership is checked again,
     /// the listening webhooks are read, and ids and sequence numbers are given.
-    async fn commit_message(&self, app: &App, accepted: Accepted, origin: Origin) -> Stored<Committed>;
+    async fn commit_message(
+        &self,
+        app: &App,
+        accepted: Accepted,
+        origin: Origin,
+        told: Told<Committed>,
+    ) -> Stored<Committed>;
     /// The message of a `muid` of the last 24 h.
     async fn message_of_muid(
         &self,
@@ -271,12 +286,13 @@ pub trait MessageStore: Send + Sync {
         id: MessageId,
         change: Change,
         origin: Origin,
+        told: Told<Committed>,
     ) -> Stored<Committed>;
     async fn message(&self, app: &AppId, id: MessageId) -> Stored<Option<Message>>;
     /// In ascending order of id. With `after`, the oldest after it; otherwise the newest (before `before`).
     /// Fewer than the limit where they hold more than `READ_BYTES_MAX`.
     async fn messages(&self, app: &AppId, filter: MessageFilter) -> Stored<Vec<Message>>;
-    async fn mark(&self, app: &App, mark: Mark, origin: Origin) -> Stored<Marked>;
+    async fn mark(&self, app: &App, mark: Mark, origin: Origin, told: Told<Marked>) -> Stored<Marked>;
     /// What a user's sockets may have missed after a cursor, at most `limit`.
     async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart>;
     /// Whether a user is one of the two of a 1:1 conversation.
@@ -290,7 +306,7 @@ pub trait MessageStore: Send + Sync {
 #[async_trait]
 pub trait ConnectionStore: Send + Sync {
     async fn begin_start(&self, start: &StartId, at: Time) -> Stored<()>;
-    async fn open_connection(&self, app: &App, opening: Opening) -> Stored<Opened>;
+    async fn open_connection(&self, app: &App, opening: Opening, told: Told<Opened>) -> Stored<Opened>;
     /// Ends connections, each once; answers with those that this call ended. `event_ids` are made as needed.
     async fn end_connections(
         &self,
@@ -298,6 +314,7 @@ pub trait ConnectionStore: Send + Sync {
         ending: Ending,
         at: Time,
         origin: Origin,
+        told: Told<Vec<ConnectionChange>>,
     ) -> Stored<Vec<ConnectionChange>>;
     /// Ends up to `limit` connections of other starts than this one, across all apps.
     async fn end_connections_of_dead_starts(
@@ -305,6 +322,7 @@ pub trait ConnectionStore: Send + Sync {
         start: &StartId,
         at: Time,
         limit: i64,
+        told: Told<Vec<(AppId, ConnectionChange)>>,
     ) -> Stored<Vec<(AppId, ConnectionChange)>>;
     async fn online_among(&self, app: &AppId, uids: &[Uid]) -> Stored<Vec<Uid>>;
 }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use chathook_domain::delivery::{Owed, Status};
 use chathook_domain::ids::{EventId, LaneKey};
 
-use crate::world::Hook;
+use crate::world::{Hook, NoteKind};
 
 /// The default patience of a webhook.
 const PATIENCE_MS: i64 = 60_000;
@@ -33,6 +33,8 @@ pub struct Facts {
     digest: DefaultHasher,
     /// The first thing that was not as it must be. A panic would end a worker, which is made to survive that.
     wrong: Option<String>,
+    /// The start that began last.
+    newest: u64,
     /// Attempts as the store has them: by delivery and number, with the start that made them.
     attempts: BTreeSet<(i64, i64, u32)>,
 }
@@ -126,8 +128,9 @@ impl Facts {
     }
 
     /// A start has begun: it knows what the store does, and of no patience that is spent.
-    pub fn began(&mut self, hooks: &[Hook], tick: i64) {
-        tell!(tick, "a start begins");
+    pub fn began(&mut self, start: u64, hooks: &[Hook], tick: i64) {
+        tell!(tick, "start {start} begins");
+        self.newest = start;
         self.spent.clear();
         for hook in hooks {
             for (sequence, owed) in &hook.waiting {
@@ -136,6 +139,14 @@ impl Facts {
                 }
             }
         }
+    }
+
+    /// A note was written to the store, which no longer hears of a start when the next has read it.
+    pub fn noted(&mut self, kind: NoteKind, start: &str) {
+        let newest = self.newest;
+        self.must(start == newest.to_string(), || {
+            format!("start {start} noted {kind:?} in the store of start {newest}")
+        });
     }
 
     /// An attempt was written to the store.

@@ -14,7 +14,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use story::Story;
-use world::Plant;
+use world::{NoteKind, Plant};
 
 /// Seeds that every run of the tests tries.
 const SEEDS: u64 = 1_000;
@@ -89,6 +89,13 @@ fn is_found(plant: Plant) {
 #[test]
 fn a_settlement_of_a_dead_start_that_is_accepted_is_found() {
     is_found(Plant::DeadStartSettles);
+}
+
+#[test]
+fn a_note_of_a_dead_start_that_is_accepted_is_found() {
+    for kind in [NoteKind::SteppedAside, NoteKind::FailingSince, NoteKind::SwitchedOff, NoteKind::Notice] {
+        is_found(Plant::DeadStartNotes(kind));
+    }
 }
 
 #[test]

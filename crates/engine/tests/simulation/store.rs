@@ -15,7 +15,7 @@ use chathook_engine::ports::store::{
 };
 
 use crate::facts::tell;
-use crate::world::{Hook, Plant, State, World};
+use crate::world::{Hook, NoteKind, Plant, State, World};
 
 /// Deliveries of a lane in one answer.
 const LANE_LENGTH_MAX: usize = 3;
@@ -59,6 +59,26 @@ impl WorldStore {
             answer
         });
         done.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// What is noted of a webhook beside settlements.
+    async fn write_note(
+        &self,
+        start: &StartId,
+        kind: NoteKind,
+        write: impl FnOnce(&World, &mut State) + Send + 'static,
+    ) -> Stored<()> {
+        let start = start.clone();
+        if self.world.state().chance.u32(0..4) == 0 {
+            self.world.note_begins.notify_one();
+        }
+        self.write(move |world, state| {
+            refuse_dead(world, state, &start, Plant::DeadStartNotes(kind))?;
+            state.facts.noted(kind, start.as_str());
+            write(world, state);
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -151,8 +171,8 @@ impl DeliveryStore for WorldStore {
         .await
     }
 
-    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()> {
-        self.write(move |world, state| {
+    async fn step_aside(&self, start: &StartId, stream: i64, sequences: Vec<i64>) -> Stored<()> {
+        self.write_note(start, NoteKind::SteppedAside, move |world, state| {
             let tick = world.clock.ticks();
             let hook = state.hooks.iter_mut().find(|hook| hook.stream == stream).expect("a stream of ours");
             for sequence in sequences {
@@ -161,7 +181,6 @@ impl DeliveryStore for WorldStore {
                     owed.is_aside = true;
                 }
             }
-            Ok(())
         })
         .await
     }
@@ -169,9 +188,7 @@ impl DeliveryStore for WorldStore {
     async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
         let start = start.clone();
         self.write(move |world, state| {
-            if start.as_str() != state.start.to_string() && world.plant != Plant::DeadStartSettles {
-                return Err(Refusal::new(Code::Internal, "another start has begun").into());
-            }
+            refuse_dead(world, state, &start, Plant::DeadStartSettles)?;
             for one in &settled {
                 let skips = world.plant == Plant::SettlementSkipped && state.chance.u32(0..50) == 0;
                 if !skips {
@@ -183,26 +200,32 @@ impl DeliveryStore for WorldStore {
         .await
     }
 
-    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()> {
-        self.write(move |_, state| {
+    async fn set_failing_since(&self, start: &StartId, webhook_row: i64, since: Option<Time>) -> Stored<()> {
+        self.write_note(start, NoteKind::FailingSince, move |_, state| {
             state.hook(webhook_row).failing_since = since;
-            Ok(())
         })
         .await
     }
 
-    async fn switch_off(&self, webhook_row: i64, _: SwitchOff, _: Time) -> Stored<()> {
-        self.write(move |world, state| {
+    async fn switch_off(&self, start: &StartId, webhook_row: i64, _: SwitchOff, _: Time) -> Stored<()> {
+        self.write_note(start, NoteKind::SwitchedOff, move |world, state| {
             tell!(world.clock.ticks(), "webhook {webhook_row} is switched off");
             state.hook(webhook_row).webhook.switched_off = Some("gone".to_owned());
-            Ok(())
         })
         .await
     }
 
-    async fn notify(&self, _: i64, _: NoticeKind, _: String, _: Time) -> Stored<()> {
-        self.write(|_, _| Ok(())).await
+    async fn notify(&self, start: &StartId, _: i64, _: NoticeKind, _: String, _: Time) -> Stored<()> {
+        self.write_note(start, NoteKind::Notice, |_, _| {}).await
     }
+}
+
+/// Only the newest start may write, unless that is the mistake to be made.
+fn refuse_dead(world: &World, state: &State, start: &StartId, unless: Plant) -> Stored<()> {
+    if start.as_str() == state.start.to_string() || world.plant == unless {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::StartSuperseded, "another start has begun").into())
 }
 
 fn shows_aside(owed: &Owed, plant: Plant) -> bool {

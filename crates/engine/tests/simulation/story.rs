@@ -102,7 +102,7 @@ impl Story {
             let mut state = self.world.state();
             let state = &mut *state;
             state.start += 1;
-            state.facts.began(&state.hooks, self.world.clock.ticks());
+            state.facts.began(state.start, &state.hooks, self.world.clock.ticks());
             state.start
         };
         let lines = Arc::new(Lines::within(self.plot.limits));
@@ -197,9 +197,20 @@ impl Story {
         }
     }
 
-    async fn wait_up_to(&self, ms: u64) {
+    /// A node may die meanwhile, just when it has something to note: that is rare, and would seldom be met.
+    async fn wait_up_to(&mut self, ms: u64) {
         let ms = self.world.state().chance.u64(0..ms);
-        tokio::time::sleep(Duration::from_millis(ms)).await;
+        let wait = tokio::time::sleep(Duration::from_millis(ms));
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.world.note_begins.notified(), if self.plot.is_wild && self.node.is_some() => {}
+                () = &mut wait => return,
+            }
+            self.die().await;
+            self.begin();
+        }
     }
 
     fn change_a_mood(&self) {

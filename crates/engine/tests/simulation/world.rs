@@ -9,6 +9,7 @@ use chathook_domain::signature::{Secrets, SigningSecret};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::clock::VirtualClock;
 use crate::facts::Facts;
@@ -19,6 +20,8 @@ pub enum Plant {
     Nothing,
     /// The store takes the settlement of a start that is over.
     DeadStartSettles,
+    /// The store takes what a start that is over has to note of a webhook.
+    DeadStartNotes(NoteKind),
     /// The store says that it has written a settlement, and has not.
     SettlementSkipped,
     /// Two deliveries get one number.
@@ -27,6 +30,15 @@ pub enum Plant {
     HeldLaneStarves,
     /// The store shows a failed delivery as one that has stepped aside.
     LaneDoesNotHold,
+}
+
+/// What a start notes of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteKind {
+    SteppedAside,
+    FailingSince,
+    SwitchedOff,
+    Notice,
 }
 
 /// How an endpoint behaves at the moment.
@@ -59,6 +71,8 @@ pub struct Hook {
 pub struct World {
     pub clock: VirtualClock,
     pub plant: Plant,
+    /// A note is on its way to the store: a moment at which to die.
+    pub note_begins: Notify,
     state: Mutex<State>,
 }
 
@@ -66,7 +80,7 @@ pub struct State {
     pub chance: fastrand::Rng,
     pub hooks: Vec<Hook>,
     pub facts: Facts,
-    /// The newest start, which alone may settle.
+    /// The newest start, which alone may write.
     pub start: u64,
     pub store_refuses: bool,
     /// Calls of the store and the endpoints, by what is called.
@@ -87,7 +101,7 @@ impl World {
             calls: BTreeMap::new(),
             events: 0,
         };
-        Self { clock: VirtualClock::start(), plant, state: Mutex::new(state) }
+        Self { clock: VirtualClock::start(), plant, note_begins: Notify::new(), state: Mutex::new(state) }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {

@@ -17,7 +17,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{Profile, User};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::store::{
-    AppStore as _, MessageStore as _, Offers, StoreError, UserStore as _, WebhookStore as _,
+    AppStore as _, MessageStore as _, Offers, StoreError, Told, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -104,7 +104,11 @@ impl Stock {
                     }
                     let message = Accepted { event_id: event_id(number), ..message.clone() };
                     let sent = Instant::now();
-                    stock.store.commit_message(&stock.app, message, Origin::Rest).await.map_err(fault)?;
+                    stock
+                        .store
+                        .commit_message(&stock.app, message, Origin::Rest, Told::nobody())
+                        .await
+                        .map_err(fault)?;
                     times.push(u64::try_from(sent.elapsed().as_micros())?);
                 }
                 anyhow::Ok(times)

@@ -11,12 +11,156 @@ use chathook_domain::replay::SECONDS_MAX;
 use chathook_domain::trigger::Trigger;
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::history::{Attempt, Delivery, DeliveryDetail, DeliveryFilter};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::extract::{Ids, Params, webhook_ids};
-use super::lists::{Answer, data, limit, strange_cursor, with_cursor};
+use super::lists::{Answer, Data, ListQuery, Listed, data, limit, strange_cursor, with_cursor};
+use super::shapes::{hooks, refuses};
 
+/// Which deliveries are asked for; the span is that of their creation, `until` itself not included.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveriesQuery {
+    #[param(inline)]
+    pub status: Option<DeliveryStatus>,
+    #[param(inline)]
+    pub trigger: Option<hooks::Trigger>,
+    /// The ordering key: a conversation, a group's conversation and a uid, or `user/` and a uid.
+    pub key: Option<String>,
+    /// Seconds since 1970.
+    #[param(minimum = 0)]
+    pub since: Option<i64>,
+    #[param(minimum = 0)]
+    pub until: Option<i64>,
+}
+
+/// Where a delivery stands. All but `waiting` is its end.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum DeliveryStatus {
+    Waiting,
+    Delivered,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+/// What is known of a delivery, its attempts aside.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryFrame {
+    /// Its number in the webhook's sequence as text, or `test-` and the number of a test.
+    #[schema(example = "1")]
+    id: String,
+    /// Of all but tests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<i64>,
+    /// Of a test.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<bool>,
+    /// The header `webhook-id`; `null` where the event is no longer kept.
+    #[schema(required)]
+    event_id: Option<String>,
+    #[schema(required)]
+    trigger: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[schema(value_type = DeliveryStatus)]
+    status: &'static str,
+    /// A status as text, or a named failure; `null` before the first attempt.
+    #[schema(required)]
+    last_outcome: Option<String>,
+    created_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<i64>,
+    /// There once an attempt has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<i64>,
+    /// The replay that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<String>,
+    /// Why it waits, where the store knows: `webhook_off`, `aside` or `behind`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_because: Option<&'static str>,
+    /// The delivery that stands before it in its lane, and keeps failing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<String>,
+}
+
+/// A delivery as lists show it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Delivery)]
+pub struct DeliveryShown {
+    #[serde(flatten)]
+    frame: DeliveryFrame,
+    /// How many were made.
+    attempts: u32,
+}
+
+/// A delivery with all that is known of it.
+#[derive(Serialize, ToSchema)]
+pub struct DeliveryWithAttempts {
+    #[serde(flatten)]
+    frame: DeliveryFrame,
+    attempts: Vec<AttemptShown>,
+    /// Exactly as each attempt carried it; `null` where the event is no longer kept.
+    #[schema(required)]
+    body: Option<String>,
+}
+
+/// One request that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Attempt)]
+pub struct AttemptShown {
+    /// Counted from 1.
+    attempt: u32,
+    /// A status as text, or a named failure.
+    #[schema(example = "200")]
+    outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// Where the connection went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    /// The beginning of the answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    phases: PhasesShown,
+    started_at: i64,
+    started_at_ms: i64,
+}
+
+/// How long each phase took, in microseconds; one that was not reached, or not needed, is left out.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Phases)]
+pub struct PhasesShown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolve_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte_us: Option<u64>,
+    total_us: u64,
+}
+
+/// Lists the deliveries of a webhook
+///
+/// Tests by hand stand among them by time.
+#[utoipa::path(
+    get, path = "/apps/{appId}/webhooks/{webhookId}/deliveries", tag = "history",
+    params(ListQuery, DeliveriesQuery),
+    responses(
+        (status = 200, description = "A part of the deliveries, the newest first",
+         body = Listed<DeliveryShown>)
+    ),
+    extensions(("x-refusals" = json!(refuses(&[Code::TriggerNotFound])))),
+)]
 pub async fn list_deliveries(
     State(api): State<Arc<Api>>,
     Ids((app, webhook)): Ids<(String, String)>,
@@ -29,100 +173,124 @@ pub async fn list_deliveries(
         Some(text) => Place::parse(text).ok_or_else(strange_cursor)?,
     };
     let page = api.engine.deliveries(&app, &webhook, filter(&params, limit)?, place).await?;
-    let items = page.items.iter().map(to_json).collect();
+    let items = page.items.iter().map(DeliveryShown::of).collect();
     Ok(with_cursor(items, limit, page.next.map(Place::to_text)))
 }
 
+/// Shows a delivery with its attempts and its body
+#[utoipa::path(
+    get, path = "/apps/{appId}/webhooks/{webhookId}/deliveries/{deliveryId}", tag = "history",
+    responses((status = 200, description = "The delivery", body = Data<DeliveryWithAttempts>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::DeliveryNotFound])))),
+)]
 pub async fn get_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String, String)>) -> Answer {
     let (app, webhook, id) = parse_ids(&ids)?;
-    Ok(data(detail_json(&api.engine.delivery(&app, &webhook, id).await?)))
+    Ok(data(DeliveryWithAttempts::of(&api.engine.delivery(&app, &webhook, id).await?)))
 }
 
+/// Tries a delivery now
+///
+/// What waits is due at once. What ended unsent is owed anew, as a new delivery.
+#[utoipa::path(
+    post, path = "/apps/{appId}/webhooks/{webhookId}/deliveries/{deliveryId}/retry", tag = "history",
+    responses((status = 200, description = "The delivery that waits now", body = Data<DeliveryWithAttempts>)),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::DeliveryNotFound, Code::DeliveryEnded, Code::WebhookOff, Code::EventsGone,
+    ])))),
+)]
 pub async fn retry_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String, String)>) -> Answer {
     let (app, webhook, id) = parse_ids(&ids)?;
-    Ok(data(detail_json(&api.engine.retry_delivery(&app, &webhook, id).await?)))
+    Ok(data(DeliveryWithAttempts::of(&api.engine.retry_delivery(&app, &webhook, id).await?)))
 }
 
+/// Gives a delivery up
+///
+/// An attempt under way is made to its end, and nothing follows from it.
+#[utoipa::path(
+    post, path = "/apps/{appId}/webhooks/{webhookId}/deliveries/{deliveryId}/cancel", tag = "history",
+    responses((status = 200, description = "The delivery as it ended", body = Data<DeliveryWithAttempts>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::DeliveryNotFound, Code::DeliveryEnded])))),
+)]
 pub async fn cancel_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String, String)>) -> Answer {
     let (app, webhook, id) = parse_ids(&ids)?;
-    Ok(data(detail_json(&api.engine.cancel_delivery(&app, &webhook, id).await?)))
+    Ok(data(DeliveryWithAttempts::of(&api.engine.cancel_delivery(&app, &webhook, id).await?)))
 }
 
-/// A delivery as lists show it.
-pub fn to_json(delivery: &Delivery) -> Value {
-    let mut object = json!({"id": delivery.id.to_string()});
-    match delivery.id {
-        DeliveryId::Numbered(sequence) => object["sequence"] = json!(sequence),
-        DeliveryId::Test(_) => object["test"] = json!(true),
-    }
-    object["eventId"] = json!(delivery.event.as_ref().map(|id| id.as_str()));
-    object["trigger"] = json!(delivery.trigger.map(Trigger::id));
-    if let Some(key) = &delivery.key {
-        object["key"] = json!(key.as_str());
-    }
-    object["status"] = json!(delivery.status.as_str());
-    object["attempts"] = json!(delivery.attempts);
-    object["lastOutcome"] = json!(delivery.last_outcome);
-    object["createdAt"] = json!(delivery.created_at.seconds());
-    for (name, at) in [("endedAt", delivery.ended_at), ("nextAttemptAt", delivery.next_attempt_at)] {
-        if let Some(at) = at {
-            object[name] = json!(at.seconds());
+impl DeliveryFrame {
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Self {
+        let (sequence, test) = match delivery.id {
+            DeliveryId::Numbered(sequence) => (Some(sequence), None),
+            DeliveryId::Test(_) => (None, Some(true)),
+        };
+        let behind = match delivery.held {
+            Some(Held::Behind(sequence)) => Some(sequence.to_string()),
+            Some(Held::Off | Held::Aside) | None => None,
+        };
+        Self {
+            id: delivery.id.to_string(),
+            sequence,
+            test,
+            event_id: delivery.event.as_ref().map(ToString::to_string),
+            trigger: delivery.trigger.map(Trigger::id),
+            key: delivery.key.as_ref().map(ToString::to_string),
+            status: delivery.status.as_str(),
+            last_outcome: delivery.last_outcome.clone(),
+            created_at: delivery.created_at.seconds(),
+            ended_at: delivery.ended_at.map(Time::seconds),
+            next_attempt_at: delivery.next_attempt_at.map(Time::seconds),
+            replay: delivery.replay.map(|job| job.to_string()),
+            held_because: delivery.held.map(Held::as_str),
+            behind,
         }
     }
-    if let Some(job) = delivery.replay {
-        object["replay"] = json!(job.to_string());
+}
+
+impl DeliveryShown {
+    fn of(delivery: &Delivery) -> Self {
+        Self { frame: DeliveryFrame::of(delivery), attempts: delivery.attempts }
     }
-    if let Some(held) = delivery.held {
-        object["heldBecause"] = json!(held.as_str());
-        match held {
-            Held::Behind(sequence) => object["behind"] = json!(sequence.to_string()),
-            Held::Off | Held::Aside => {}
+}
+
+impl DeliveryWithAttempts {
+    fn of(detail: &DeliveryDetail) -> Self {
+        Self {
+            frame: DeliveryFrame::of(&detail.delivery),
+            attempts: detail.attempts.iter().map(AttemptShown::of).collect(),
+            body: detail.body.clone(),
         }
     }
-    object
 }
 
-/// One request that was made. A phase that was not reached, or not needed, is left out.
-pub fn attempt_json(attempt: &Attempt) -> Value {
-    let mut object = json!({"attempt": attempt.attempt, "outcome": attempt.outcome});
-    let texts = [("detail", &attempt.detail), ("address", &attempt.address), ("body", &attempt.kept)];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            object[name] = json!(text);
+impl AttemptShown {
+    #[must_use]
+    pub fn of(attempt: &Attempt) -> Self {
+        Self {
+            attempt: attempt.attempt,
+            outcome: attempt.outcome.clone(),
+            detail: attempt.detail.clone(),
+            address: attempt.address.clone(),
+            body: attempt.kept.clone(),
+            phases: PhasesShown::of(&attempt.phases),
+            started_at: attempt.started_at.seconds(),
+            started_at_ms: attempt.started_at.ms,
         }
     }
-    object["phases"] = phases_json(&attempt.phases);
-    object["startedAt"] = json!(attempt.started_at.seconds());
-    object["startedAtMs"] = json!(attempt.started_at.ms);
-    object
 }
 
-fn phases_json(phases: &Phases) -> Value {
-    let mut object = json!({});
-    let parts = [
-        ("resolveUs", phases.resolve_us),
-        ("connectUs", phases.connect_us),
-        ("tlsUs", phases.tls_us),
-        ("firstByteUs", phases.first_byte_us),
-        ("totalUs", Some(phases.total_us)),
-    ];
-    for (name, us) in parts {
-        if let Some(us) = us {
-            object[name] = json!(us);
+impl PhasesShown {
+    fn of(phases: &Phases) -> Self {
+        Self {
+            resolve_us: phases.resolve_us,
+            connect_us: phases.connect_us,
+            tls_us: phases.tls_us,
+            first_byte_us: phases.first_byte_us,
+            total_us: phases.total_us,
         }
     }
-    object
 }
 
-fn detail_json(detail: &DeliveryDetail) -> Value {
-    let mut object = to_json(&detail.delivery);
-    object["body"] = json!(detail.body);
-    // The number of attempts gives way to the attempts themselves.
-    object["attempts"] = detail.attempts.iter().map(attempt_json).collect();
-    object
-}
-
-fn filter(params: &Params, limit: i64) -> Result<DeliveryFilter, Refusal> {
+pub fn filter(params: &Params, limit: i64) -> Result<DeliveryFilter, Refusal> {
     let status = params.text("status").map(|text| {
         let complaint = "must be 'waiting', 'delivered', 'failed', 'cancelled' or 'expired'";
         Status::parse(text).ok_or_else(|| Refusal::field(Code::BadRequest, "status", complaint))
@@ -146,7 +314,7 @@ pub fn trigger(id: &str) -> Result<Trigger, Refusal> {
     Trigger::parse(id).ok_or_else(|| Refusal::field(Code::TriggerNotFound, "trigger", &complaint()))
 }
 
-fn parse_ids(
+pub fn parse_ids(
     (app, webhook, id): &(String, String, String),
 ) -> Result<(AppId, WebhookId, DeliveryId), Refusal> {
     let (app, webhook) = webhook_ids(app, webhook)?;

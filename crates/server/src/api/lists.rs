@@ -1,5 +1,7 @@
 //! Success envelopes, and the two ways in which lists are paged (spec 4.2).
 
+use std::borrow::Cow;
+
 use axum::Json;
 use chathook_domain::ids::{Key, MessageId};
 use chathook_domain::message::Message;
@@ -7,9 +9,11 @@ use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::ports::store::{MessageFilter, Page, PageRequest};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use super::extract::Params;
+use super::shapes::messages;
 
 /// What a handler answers with.
 pub type Answer = Result<Json<Value>, ApiError>;
@@ -19,10 +23,140 @@ const PER_PAGE_MAX: i64 = 1_000;
 const SEARCH_CHARS_MAX: usize = 100;
 const PAGE_MAX: i64 = 1_000_000_000;
 
-/// One thing in the envelope of spec 4.2.
-#[derive(Serialize)]
+/// One thing in its envelope.
+// Spec 4.2.
+#[derive(Serialize, ToSchema)]
 pub struct Data<T> {
     data: T,
+}
+
+/// That something was done.
+#[derive(Serialize, ToSchema)]
+pub struct Done<'a> {
+    success: bool,
+    message: Cow<'a, str>,
+}
+
+impl<'a> Done<'a> {
+    pub fn that(sentence: impl Into<Cow<'a, str>>) -> Self {
+        Self { success: true, message: sentence.into() }
+    }
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+pub struct Paged<T> {
+    data: Vec<T>,
+    meta: PagedMeta,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct PagedMeta {
+    pagination: Pagination,
+}
+
+/// Which page it is, and how many there are.
+#[derive(Serialize, ToSchema)]
+pub struct Pagination {
+    total: i64,
+    count: usize,
+    per_page: i64,
+    current_page: i64,
+    total_pages: u64,
+}
+
+/// A part of a list, the newest first.
+#[derive(Serialize, ToSchema)]
+pub struct Listed<T> {
+    data: Vec<T>,
+    meta: ListedMeta,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListedMeta {
+    limit: i64,
+    count: usize,
+    /// One request looks at so many rows and no more: there may be further ones, found with the cursor.
+    is_partial: bool,
+    /// Asks for what follows; the last part has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// Messages, oldest first.
+#[derive(ToSchema)]
+pub struct Messages {
+    pub data: Vec<messages::Message>,
+    pub meta: MessagesMeta,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct MessagesMeta {
+    current: Current,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<Next>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Current {
+    limit: i64,
+    count: usize,
+}
+
+/// What the query repeats to ask for what follows.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Next {
+    affix: Affix,
+    sent_at: i64,
+    id: String,
+}
+
+/// Which page of a list is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct PageQuery {
+    /// Counted from 1, which is what is given unless asked otherwise.
+    #[param(minimum = 0, maximum = 1_000_000_000)]
+    pub page: Option<i64>,
+    /// 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    pub per_page: Option<i64>,
+}
+
+/// A page of what a search finds.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct SearchQuery {
+    /// Looked for in ids and names.
+    #[param(max_length = 100)]
+    pub search_key: Option<String>,
+}
+
+/// How much of a list is asked for, and from where.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// 100 unless given.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<i64>,
+    /// The `meta.cursor` of the answer before.
+    pub cursor: Option<String>,
+}
+
+/// Where in a list of messages the caller stands. Without any of it: the newest 100.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct MessagesQuery {
+    /// `prepend` (unless given) goes towards older messages, `append` towards newer ones.
+    #[param(inline)]
+    pub affix: Option<Affix>,
+    /// The message from which to go on; it is not given again.
+    pub id: Option<String>,
+    /// 100 unless given. `perPage` says the same.
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<i64>,
 }
 
 /// What a handler answers with that shows a message, which is written as it is.
@@ -32,13 +166,13 @@ pub fn shown(message: Message) -> Json<Data<Message>> {
     Json(Data { data: message })
 }
 
-pub fn data(value: Value) -> Json<Value> {
-    Json(json!({"data": value}))
+pub fn data(value: impl Serialize) -> Json<Value> {
+    Json(json!(Data { data: value }))
 }
 
 /// A deed that leaves nothing to show but that it was done.
 pub fn done(message: &str) -> Json<Value> {
-    data(json!({"success": true, "message": message}))
+    data(Done::that(message))
 }
 
 pub fn page_request(params: &Params) -> Result<PageRequest, Refusal> {
@@ -58,27 +192,31 @@ pub fn search_key(params: &Params) -> Result<Option<&str>, Refusal> {
     Ok(search)
 }
 
-pub fn paged(items: Vec<Value>, total: i64, request: PageRequest) -> Json<Value> {
-    let pagination = json!({
-        "total": total,
-        "count": items.len(),
-        "per_page": request.per_page,
-        "current_page": request.page,
-        "total_pages": total.unsigned_abs().div_ceil(request.per_page.unsigned_abs().max(1)),
-    });
-    Json(json!({"data": items, "meta": {"pagination": pagination}}))
+pub fn paged<T: Serialize>(items: Vec<T>, total: i64, request: PageRequest) -> Json<Value> {
+    let pagination = Pagination {
+        total,
+        count: items.len(),
+        per_page: request.per_page,
+        current_page: request.page,
+        total_pages: total.unsigned_abs().div_ceil(request.per_page.unsigned_abs().max(1)),
+    };
+    Json(json!(Paged { data: items, meta: PagedMeta { pagination } }))
 }
 
 /// One page of a list that is whole in memory.
-pub fn page_of(all: Vec<Value>, request: PageRequest) -> Json<Value> {
+pub fn page_of<T: Serialize>(all: Vec<T>, request: PageRequest) -> Json<Value> {
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let skipped = usize::try_from((request.page - 1) * request.per_page).unwrap_or(usize::MAX);
     let taken = usize::try_from(request.per_page).unwrap_or(usize::MAX);
     paged(all.into_iter().skip(skipped).take(taken).collect(), total, request)
 }
 
-pub fn page_of_store<T>(page: &Page<T>, request: PageRequest, to_json: impl Fn(&T) -> Value) -> Json<Value> {
-    paged(page.items.iter().map(to_json).collect(), page.total, request)
+pub fn page_of_store<T, S: Serialize>(
+    page: &Page<T>,
+    request: PageRequest,
+    shown: impl Fn(&T) -> S,
+) -> Json<Value> {
+    paged(page.items.iter().map(shown).collect(), page.total, request)
 }
 
 /// How much of a list with a cursor is asked for.
@@ -101,45 +239,35 @@ pub fn row_cursor(params: &Params) -> Result<i64, Refusal> {
 
 /// A list whose `meta.cursor` asks for what follows; there is none at the end. A list that looked at
 /// as much as one request may, and found less than was asked for, says so with `isPartial`.
-pub fn with_cursor(items: Vec<Value>, limit: i64, cursor: Option<String>) -> Json<Value> {
+pub fn with_cursor<T: Serialize>(items: Vec<T>, limit: i64, cursor: Option<String>) -> Json<Value> {
     let is_short = i64::try_from(items.len()).is_ok_and(|count| count < limit);
-    let mut meta = json!({"limit": limit, "count": items.len(), "isPartial": cursor.is_some() && is_short});
-    if let Some(cursor) = cursor {
-        meta["cursor"] = json!(cursor);
-    }
-    Json(json!({"data": items, "meta": meta}))
+    let is_partial = cursor.is_some() && is_short;
+    let meta = ListedMeta { limit, count: items.len(), is_partial, cursor };
+    Json(json!(Listed { data: items, meta }))
 }
 
 /// A list of rows, newest first, of which one more than `limit` was asked for.
-pub fn rows_with_cursor<T>(
+pub fn rows_with_cursor<T, S: Serialize>(
     mut rows: Vec<T>,
     limit: i64,
     row_of: impl Fn(&T) -> i64,
-    to_json: impl Fn(&T) -> Value,
+    shown: impl Fn(&T) -> S,
 ) -> Json<Value> {
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let goes_on = rows.len() > most;
     rows.truncate(most);
     let cursor = rows.last().filter(|_| goes_on).map(|row| row_of(row).to_string());
-    with_cursor(rows.iter().map(to_json).collect(), limit, cursor)
+    with_cursor(rows.iter().map(shown).collect(), limit, cursor)
 }
 
 /// Which way a list of messages is walked (spec 4.6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Affix {
     /// Towards newer messages.
     Append,
     /// Towards older messages.
     Prepend,
-}
-
-impl Affix {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Append => "append",
-            Self::Prepend => "prepend",
-        }
-    }
 }
 
 /// Where in a list of messages the caller stands.
@@ -186,11 +314,12 @@ impl Cursor {
             Affix::Append => messages.last(),
             Affix::Prepend => messages.first(),
         };
-        let mut meta = json!({"current": {"limit": self.limit, "count": messages.len()}});
-        if let Some(last) = last {
-            let (id, sent_at) = (last.id.to_string(), last.sent_at.seconds());
-            meta["next"] = json!({"affix": self.affix.as_str(), "sentAt": sent_at, "id": id});
-        }
+        let next = last.map(|last| Next {
+            affix: self.affix,
+            sent_at: last.sent_at.seconds(),
+            id: last.id.to_string(),
+        });
+        let meta = MessagesMeta { current: Current { limit: self.limit, count: messages.len() }, next };
         let items: Vec<Value> = messages.iter().map(Message::to_json).collect();
         Json(json!({"data": items, "meta": meta}))
     }

@@ -8,13 +8,48 @@ use axum::response::{IntoResponse, Response};
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{Guid, Key, Uid};
 use chathook_domain::message::{ChangeKind, Draft, Receiver};
+use chathook_domain::refusal::Code;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::auth::Actor;
 use super::error::ApiError;
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, message_id};
-use super::lists::{Answer, Cursor, MessageAnswer, shown};
+use super::lists::{Answer, Cursor, Data, MessageAnswer, Messages, MessagesQuery, shown};
+use super::shapes::messages::{Message, MessageEdit, NewMessage};
+use super::shapes::refuses;
 
+/// The one conversation that is asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct ConversationQuery {
+    pub conversation_id: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(example = json!({}))]
+pub struct Deletion {
+    pub permanent: Option<bool>,
+}
+
+/// Sends a message
+///
+/// It is stored with all that it causes before the answer comes. The header `Server-Timing` tells how long
+/// it waited for the disk.
+#[utoipa::path(
+    post, path = "/messages", tag = "messages",
+    request_body(content = NewMessage),
+    responses(
+        (status = 200, description = "The message", body = Data<Message>,
+         headers(("Server-Timing" = String, description = "How long it waited for the disk.")))
+    ),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::EmptyReceiver, Code::InvalidReceiverType, Code::InvalidMessageCategory,
+        Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText,
+        Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata,
+        Code::GuidNotFound, Code::GroupNotJoined, Code::BlockedByWebhook,
+    ])))),
+)]
 pub async fn send_message(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -37,6 +72,12 @@ fn server_timing(synced_us: u64) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("fsync;dur={:.3}", synced_us as f64 / 1_000.0)).ok()
 }
 
+/// Lists the messages that the caller may see
+#[utoipa::path(
+    get, path = "/messages", tag = "messages",
+    params(MessagesQuery, ConversationQuery),
+    responses((status = 200, description = "A part of the messages, oldest first", body = Messages)),
+)]
 pub async fn list_messages(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
     let cursor = Cursor::parse(&params)?;
     let conversation = params.text("conversationId").map(Key::trusted);
@@ -44,6 +85,12 @@ pub async fn list_messages(State(api): State<Arc<Api>>, actor: Actor, params: Pa
     Ok(cursor.answer(&messages))
 }
 
+/// Lists the messages between the caller and a user
+#[utoipa::path(
+    get, path = "/users/{uid}/messages", tag = "messages",
+    params(MessagesQuery),
+    responses((status = 200, description = "A part of the messages, oldest first", body = Messages)),
+)]
 pub async fn list_user_messages(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -58,6 +105,13 @@ pub async fn list_user_messages(
     Ok(cursor.answer(&messages))
 }
 
+/// Lists the messages of a group, for its members
+#[utoipa::path(
+    get, path = "/groups/{guid}/messages", tag = "messages",
+    params(MessagesQuery),
+    responses((status = 200, description = "A part of the messages, oldest first", body = Messages)),
+    extensions(("x-refusals" = json!(refuses(&[Code::GuidNotFound, Code::GroupNotJoined])))),
+)]
 pub async fn list_group_messages(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -71,11 +125,29 @@ pub async fn list_group_messages(
     Ok(cursor.answer(&messages))
 }
 
+/// Shows a message
+#[utoipa::path(
+    get, path = "/messages/{messageId}", tag = "messages",
+    responses((status = 200, description = "The message", body = Data<Message>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::MessageNotFound])))),
+)]
 pub async fn get_message(State(api): State<Arc<Api>>, actor: Actor, Ids(id): Ids<String>) -> MessageAnswer {
     let message = api.engine.message(&actor.caller, message_id(&id)?).await?;
     Ok(shown(message))
 }
 
+/// Edits a message
+#[utoipa::path(
+    put, path = "/messages/{messageId}", tag = "messages",
+    request_body(content = MessageEdit),
+    responses((status = 200, description = "The action message that tells of it", body = Data<Message>)),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender,
+        Code::InvalidMessageType, Code::EmptyMessageText, Code::InvalidMessageText,
+        Code::InvalidMediaMessage, Code::EmptyCustomData, Code::InvalidCustomData, Code::InvalidMetadata,
+        Code::BlockedByWebhook,
+    ])))),
+)]
 pub async fn edit_message(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -87,7 +159,17 @@ pub async fn edit_message(
     Ok(shown(action))
 }
 
-/// `permanent` is read and changes nothing: a deleted message always loses its content.
+/// Deletes a message
+///
+/// It keeps its frame and loses its content. `permanent` is read and changes nothing.
+#[utoipa::path(
+    delete, path = "/messages/{messageId}", tag = "messages",
+    request_body(content = Option<Deletion>),
+    responses((status = 200, description = "The action message that tells of it", body = Data<Message>)),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::MessageNotFound, Code::MessageActionNotAllowed, Code::MessageNotASender,
+    ])))),
+)]
 pub async fn delete_message(
     State(api): State<Arc<Api>>,
     actor: Actor,

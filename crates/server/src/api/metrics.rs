@@ -52,6 +52,13 @@ fn describe() {
     metrics::describe_gauge!("chathook_attempts_under_way", "Attempts in flight or not settled yet");
 }
 
+/// Shows counters in the Prometheus text format
+///
+/// For who holds the management key and secret, as user name and password of Basic auth.
+#[utoipa::path(
+    get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "The counters", body = String, content_type = "text/plain")),
+)]
 pub async fn get_metrics(State(api): State<Arc<Api>>, request: Request) -> Response {
     let pair = basic_pair(&request);
     let pair = pair.as_ref().map(|(key, secret)| (key.as_str(), secret.as_str()));

@@ -10,32 +10,36 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::engine::Engine;
 use futures_util::FutureExt;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub mod error;
 pub mod extract;
+pub mod shapes;
 pub mod lists;
 pub mod auth;
 pub mod cors;
 pub mod management;
-mod health;
+pub mod health;
 pub mod metrics;
-mod apps;
-mod users;
-mod groups;
-mod messages;
-mod receipts;
-mod webhooks;
+pub mod apps;
+pub mod users;
+pub mod groups;
+pub mod messages;
+pub mod receipts;
+pub mod webhooks;
 pub mod deliveries;
-mod replays;
-mod events;
-mod test_events;
-mod stats;
-mod timeline;
-mod notices;
+pub mod replays;
+pub mod events;
+pub mod test_events;
+pub mod stats;
+pub mod calls;
+pub mod timeline;
+pub mod notices;
+pub mod openapi;
 
 pub use error::ApiError;
 pub use management::ManagementCredentials;
@@ -64,10 +68,7 @@ impl Api {
 
 /// The chat API under `/v3` and `/v3.0`, to be merged. It answers for unknown paths below them, too.
 pub fn chat_router(api: Arc<Api>) -> Router {
-    let chat = Router::new()
-        .merge(user_routes())
-        .merge(group_routes())
-        .merge(message_routes())
+    let chat = Router::from(chat_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), auth::authenticate))
         .method_not_allowed_fallback(refuse_method)
         .fallback(refuse_path)
@@ -79,14 +80,9 @@ pub fn chat_router(api: Arc<Api>) -> Router {
 
 /// The management API under `/apps`, and `/metrics`, to be merged; [`with_fallbacks`] comes around the whole.
 pub fn management_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/apps", get(apps::list_apps).post(apps::create_app))
-        .route("/apps/{app_id}", get(apps::get_app).delete(apps::delete_app))
-        .route("/apps/{app_id}/settings", get(apps::get_settings).put(apps::update_settings))
-        .merge(webhook_routes())
-        .merge(history_routes())
+    Router::from(management_routes())
         .route_layer(middleware::from_fn_with_state(api.clone(), management::require_management))
-        .route("/metrics", get(metrics::get_metrics))
+        .merge(Router::from(metrics_routes()))
         .method_not_allowed_fallback(refuse_method)
         .layer(middleware::from_fn(survive_panics))
         .with_state(api)
@@ -94,11 +90,7 @@ pub fn management_router(api: Arc<Api>) -> Router {
 
 /// `/healthz` and `/readyz`, to be merged.
 pub fn health_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/healthz", get(health::get_health))
-        .route("/readyz", get(health::get_readiness))
-        .method_not_allowed_fallback(refuse_method)
-        .with_state(api)
+    Router::from(health_routes()).method_not_allowed_fallback(refuse_method).with_state(api)
 }
 
 /// A whole door's router, with answers for paths that lead nowhere and methods not taken.
@@ -126,77 +118,88 @@ async fn survive_panics(request: Request, next: Next) -> Response {
     })
 }
 
-type Routes = Router<Arc<Api>>;
+/// Routes with their description: what is routed is in the document, and what is in it is routed.
+type Routes = OpenApiRouter<Arc<Api>>;
+
+fn chat_routes() -> Routes {
+    Routes::default().merge(user_routes()).merge(group_routes()).merge(message_routes())
+}
+
+fn management_routes() -> Routes {
+    let of_webhooks = webhook_routes().merge(history_of_webhook_routes());
+    Routes::default()
+        .routes(routes!(apps::list_apps, apps::create_app))
+        .routes(routes!(apps::get_app, apps::delete_app))
+        .routes(routes!(apps::get_settings, apps::update_settings))
+        .routes(routes!(timeline::get_timeline))
+        .routes(routes!(notices::list_notices))
+        .merge(of_webhooks.route_layer(middleware::from_fn(webhooks::require_version)))
+}
+
+fn metrics_routes() -> Routes {
+    Routes::default().routes(routes!(metrics::get_metrics))
+}
+
+fn health_routes() -> Routes {
+    Routes::default().routes(routes!(health::get_health)).routes(routes!(health::get_readiness))
+}
 
 fn user_routes() -> Routes {
-    let many = get(users::list_users)
-        .post(users::create_user)
-        .put(users::reactivate_users)
-        .delete(users::deactivate_users);
-    let one = get(users::get_user).put(users::update_user).delete(users::delete_user);
-    let tokens = get(users::list_tokens).post(users::create_token).delete(users::flush_tokens);
-    Router::new()
-        .route("/users", many)
-        .route("/users/{uid}", one)
-        .route("/users/{uid}/auth_tokens", tokens)
-        .route("/users/{uid}/auth_tokens/{token}", get(users::get_token).delete(users::delete_token))
-        .route("/users/{uid}/messages", get(messages::list_user_messages))
-        .route("/users/{uid}/conversation/delivered", post(receipts::mark_user_delivered))
-        .route("/users/{uid}/conversation/read", post(receipts::mark_user_read))
+    Routes::default()
+        .routes(routes!(
+            users::list_users,
+            users::create_user,
+            users::reactivate_users,
+            users::deactivate_users
+        ))
+        .routes(routes!(users::get_user, users::update_user, users::delete_user))
+        .routes(routes!(users::list_tokens, users::create_token, users::flush_tokens))
+        .routes(routes!(users::get_token, users::delete_token))
+        .routes(routes!(messages::list_user_messages))
+        .routes(routes!(receipts::mark_user_delivered))
+        .routes(routes!(receipts::mark_user_read))
 }
 
 fn group_routes() -> Routes {
-    let one = get(groups::get_group).put(groups::update_group).delete(groups::delete_group);
-    Router::new()
-        .route("/groups", get(groups::list_groups).post(groups::create_group))
-        .route("/groups/{guid}", one)
-        .route("/groups/{guid}/members", get(groups::list_members).post(groups::add_members))
-        .route("/groups/{guid}/members/{uid}", delete(groups::kick_member))
-        .route("/groups/{guid}/messages", get(messages::list_group_messages))
-        .route("/groups/{guid}/conversation/delivered", post(receipts::mark_group_delivered))
-        .route("/groups/{guid}/conversation/read", post(receipts::mark_group_read))
+    Routes::default()
+        .routes(routes!(groups::list_groups, groups::create_group))
+        .routes(routes!(groups::get_group, groups::update_group, groups::delete_group))
+        .routes(routes!(groups::list_members, groups::add_members))
+        .routes(routes!(groups::kick_member))
+        .routes(routes!(messages::list_group_messages))
+        .routes(routes!(receipts::mark_group_delivered))
+        .routes(routes!(receipts::mark_group_read))
 }
 
 fn message_routes() -> Routes {
-    let one = get(messages::get_message).put(messages::edit_message).delete(messages::delete_message);
-    Router::new()
-        .route("/messages", get(messages::list_messages).post(messages::send_message))
-        .route("/messages/{id}", one)
+    Routes::default().routes(routes!(messages::list_messages, messages::send_message)).routes(routes!(
+        messages::get_message,
+        messages::edit_message,
+        messages::delete_message
+    ))
 }
 
 fn webhook_routes() -> Routes {
-    let one = get(webhooks::get_webhook).put(webhooks::update_webhook).delete(webhooks::delete_webhook);
-    let triggers =
-        get(webhooks::list_triggers).post(webhooks::add_triggers).delete(webhooks::remove_triggers);
-    Router::new()
-        .route("/apps/{app_id}/webhooks", get(webhooks::list_webhooks).post(webhooks::create_webhook))
-        .route("/apps/{app_id}/webhooks/{webhook_id}", one)
-        .route("/apps/{app_id}/webhooks/{webhook_id}/triggers", triggers)
-        .route("/apps/{app_id}/webhooks/{webhook_id}/secret/rotate", post(webhooks::rotate_secret))
-        .route_layer(middleware::from_fn(webhooks::require_version))
+    Routes::default()
+        .routes(routes!(webhooks::list_webhooks, webhooks::create_webhook))
+        .routes(routes!(webhooks::get_webhook, webhooks::update_webhook, webhooks::delete_webhook))
+        .routes(routes!(webhooks::list_triggers, webhooks::add_triggers, webhooks::remove_triggers))
+        .routes(routes!(webhooks::rotate_secret))
 }
 
 /// What happened, and what a person may do about it (design 9).
-fn history_routes() -> Routes {
-    let deliveries = Router::new()
-        .route("/", get(deliveries::list_deliveries))
-        .route("/{id}", get(deliveries::get_delivery))
-        .route("/{id}/retry", post(deliveries::retry_delivery))
-        .route("/{id}/cancel", post(deliveries::cancel_delivery));
-    let replays = Router::new()
-        .route("/", get(replays::list_replays))
-        .route("/{id}", get(replays::get_replay))
-        .route("/{id}/cancel", post(replays::cancel_replay));
-    let of_webhook = Router::new()
-        .nest("/deliveries", deliveries)
-        .nest("/replays", replays)
-        .route("/replay", post(replays::create_replay))
-        .route("/events", get(events::list_events))
-        .route("/test", post(test_events::send_test))
-        .route("/stats", get(stats::get_stats))
-        .route_layer(middleware::from_fn(webhooks::require_version));
-    Router::new()
-        .nest("/apps/{app_id}/webhooks/{webhook_id}", of_webhook)
-        .route("/apps/{app_id}/messages/{id}/timeline", get(timeline::get_timeline))
-        .route("/apps/{app_id}/notices", get(notices::list_notices))
+fn history_of_webhook_routes() -> Routes {
+    Routes::default()
+        .routes(routes!(deliveries::list_deliveries))
+        .routes(routes!(deliveries::get_delivery))
+        .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(deliveries::cancel_delivery))
+        .routes(routes!(replays::list_replays))
+        .routes(routes!(replays::create_replay))
+        .routes(routes!(replays::get_replay))
+        .routes(routes!(replays::cancel_replay))
+        .routes(routes!(events::list_events))
+        .routes(routes!(test_events::send_test))
+        .routes(routes!(calls::list_calls))
+        .routes(routes!(stats::get_stats))
 }

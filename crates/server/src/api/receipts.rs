@@ -8,13 +8,35 @@ use chathook_domain::ids::{Guid, MessageId, Uid};
 use chathook_domain::message::Receiver;
 use chathook_domain::receipt::ReceiptKind;
 use chathook_domain::refusal::{Code, Refusal};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::Actor;
 use super::extract::{Ids, OptionalJsonBody};
-use super::lists::{Answer, data};
+use super::lists::{Answer, Data, data};
+use super::shapes::messages::UpTo;
+use super::shapes::refuses;
 
+/// That a conversation is acknowledged. The published answers spell the sentence's name in both ways.
+#[derive(Serialize, ToSchema)]
+pub struct Marked {
+    success: bool,
+    message: String,
+    #[serde(rename = "Message")]
+    spelt_otherwise: String,
+}
+
+/// Marks the conversation with a user as delivered
+///
+/// The caller must be a user: their own token, or a key on their behalf. A repeat changes nothing.
+#[utoipa::path(
+    post, path = "/users/{uid}/conversation/delivered", tag = "receipts",
+    request_body(content = Option<UpTo>),
+    responses((status = 200, description = "Done", body = Data<Marked>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::MessageNotFound])))),
+)]
 pub async fn mark_user_delivered(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -25,6 +47,15 @@ pub async fn mark_user_delivered(
     mark(&api, &actor, ReceiptKind::Delivered, author, &body).await
 }
 
+/// Marks the conversation with a user as read
+///
+/// The caller must be a user: their own token, or a key on their behalf. A repeat changes nothing.
+#[utoipa::path(
+    post, path = "/users/{uid}/conversation/read", tag = "receipts",
+    request_body(content = Option<UpTo>),
+    responses((status = 200, description = "Done", body = Data<Marked>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::MessageNotFound])))),
+)]
 pub async fn mark_user_read(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -35,6 +66,17 @@ pub async fn mark_user_read(
     mark(&api, &actor, ReceiptKind::Read, author, &body).await
 }
 
+/// Marks the conversation of a group as delivered
+///
+/// The caller must be a user: their own token, or a key on their behalf. A repeat changes nothing.
+#[utoipa::path(
+    post, path = "/groups/{guid}/conversation/delivered", tag = "receipts",
+    request_body(content = Option<UpTo>),
+    responses((status = 200, description = "Done", body = Data<Marked>)),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound,
+    ])))),
+)]
 pub async fn mark_group_delivered(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -45,6 +87,17 @@ pub async fn mark_group_delivered(
     mark(&api, &actor, ReceiptKind::Delivered, group, &body).await
 }
 
+/// Marks the conversation of a group as read
+///
+/// The caller must be a user: their own token, or a key on their behalf. A repeat changes nothing.
+#[utoipa::path(
+    post, path = "/groups/{guid}/conversation/read", tag = "receipts",
+    request_body(content = Option<UpTo>),
+    responses((status = 200, description = "Done", body = Data<Marked>)),
+    extensions(("x-refusals" = json!(refuses(&[
+        Code::GuidNotFound, Code::GroupNotJoined, Code::MessageNotFound,
+    ])))),
+)]
 pub async fn mark_group_read(
     State(api): State<Arc<Api>>,
     actor: Actor,
@@ -65,8 +118,7 @@ async fn mark(api: &Api, actor: &Actor, kind: ReceiptKind, receiver: Receiver, b
     };
     let me = &actor.caller.uid;
     let sentence = format!("All messages from {place} {id} are marked as {deed} for user {me}.");
-    // The published answers spell the name in both ways.
-    Ok(data(json!({"success": true, "message": sentence, "Message": sentence})))
+    Ok(data(Marked { success: true, message: sentence.clone(), spelt_otherwise: sentence }))
 }
 
 /// The message up to which is marked, as a number or a string; all of them where none is named.

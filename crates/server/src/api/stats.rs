@@ -1,5 +1,6 @@
 //! Figures of a webhook over the last minutes: rates, latencies, failures by cause (design 9).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -7,16 +8,92 @@ use chathook_domain::delivery::Status;
 use chathook_domain::ids::Time;
 use chathook_domain::stats::Percentiles;
 use chathook_engine::ports::history::Figures;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::extract::{Ids, Params, webhook_ids};
-use super::lists::{Answer, data};
+use super::lists::{Answer, Data, data};
 
 const MINUTES_DEFAULT: i64 = 60;
 /// A week.
 const MINUTES_MAX: i64 = 7 * 24 * 60;
 
+/// Which span the figures are of.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StatsQuery {
+    /// The last so many; 60 unless given.
+    #[param(minimum = 1, maximum = 10_080)]
+    pub minutes: Option<i64>,
+}
+
+/// Figures of a webhook.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    minutes: i64,
+    /// There was more than one request looks at: these are figures of the newer part.
+    is_cut: bool,
+    /// Deliveries that ended in the span, by how they ended.
+    deliveries: BTreeMap<&'static str, u64>,
+    attempts: AttemptStats,
+    waiting: WaitingStats,
+    #[schema(required)]
+    failing_since: Option<i64>,
+    before_message: AskedStats,
+}
+
+/// Attempts that began in the span.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptStats {
+    count: u64,
+    per_minute: f64,
+    /// By status or named failure.
+    by_outcome: BTreeMap<String, u64>,
+    #[schema(required)]
+    total_us: Option<PercentilesShown>,
+}
+
+/// What waits now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitingStats {
+    count: i64,
+    /// There are more than were counted.
+    is_more: bool,
+    bytes: i64,
+    #[schema(required)]
+    oldest_seconds: Option<i64>,
+}
+
+/// Calls of `before_message` in the span.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AskedStats {
+    by_verdict: BTreeMap<String, u64>,
+    /// Those that got no usable answer, by cause.
+    by_silence: BTreeMap<String, u64>,
+    #[schema(required)]
+    took_us: Option<PercentilesShown>,
+}
+
+/// Microseconds below which half, nine tenths and ninety-nine hundredths stay; `null` of nothing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Percentiles)]
+pub struct PercentilesShown {
+    p50: u64,
+    p90: u64,
+    p99: u64,
+}
+
+/// Shows figures of the last minutes of a webhook
+#[utoipa::path(
+    get, path = "/apps/{appId}/webhooks/{webhookId}/stats", tag = "history",
+    params(StatsQuery),
+    responses((status = 200, description = "The figures", body = Data<Stats>)),
+)]
 pub async fn get_stats(
     State(api): State<Arc<Api>>,
     Ids((app, webhook)): Ids<(String, String)>,
@@ -25,39 +102,42 @@ pub async fn get_stats(
     let (app, webhook) = webhook_ids(&app, &webhook)?;
     let minutes = params.number("minutes", 1, MINUTES_MAX)?.unwrap_or(MINUTES_DEFAULT);
     let (figures, now) = api.engine.figures(&app, &webhook, minutes).await?;
-    Ok(data(to_json(figures, minutes, now)))
+    Ok(data(Stats::of(figures, minutes, now)))
 }
 
-fn to_json(figures: Figures, minutes: i64, now: Time) -> Value {
-    let ended: Map<String, Value> = Status::ALL
-        .into_iter()
-        .filter(|status| *status != Status::Waiting)
-        .map(|status| (status.as_str().to_owned(), json!(figures.ended.get(&status).unwrap_or(&0))))
-        .collect();
-    let age_s = figures.oldest_waiting_at.map(|at| (now.ms - at.ms).max(0) / 1_000);
-    let count: u64 = figures.attempts.values().sum();
-    #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
-    let per_minute = count as f64 / minutes as f64;
-    json!({
-        "minutes": minutes,
-        "isCut": figures.is_cut,
-        "deliveries": ended,
-        "attempts": {
-            "count": count, "perMinute": per_minute, "byOutcome": figures.attempts,
-            "totalUs": percentiles(figures.attempts_us),
-        },
-        "waiting": {
-            "count": figures.waiting, "isMore": figures.waiting_is_cut, "bytes": figures.waiting_bytes,
-            "oldestSeconds": age_s,
-        },
-        "failingSince": figures.failing_since.map(Time::seconds),
-        "beforeMessage": {
-            "byVerdict": figures.verdicts, "bySilence": figures.silences,
-            "tookUs": percentiles(figures.asked_us),
-        },
-    })
+impl Stats {
+    fn of(figures: Figures, minutes: i64, now: Time) -> Self {
+        let ended = |status: &Status| *status != Status::Waiting;
+        let count_of = |status: Status| (status.as_str(), *figures.ended.get(&status).unwrap_or(&0));
+        let count: u64 = figures.attempts.values().sum();
+        #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
+        let per_minute = count as f64 / minutes as f64;
+        Self {
+            minutes,
+            is_cut: figures.is_cut,
+            deliveries: Status::ALL.into_iter().filter(ended).map(count_of).collect(),
+            attempts: AttemptStats {
+                count,
+                per_minute,
+                by_outcome: figures.attempts,
+                total_us: percentiles(figures.attempts_us),
+            },
+            waiting: WaitingStats {
+                count: figures.waiting,
+                is_more: figures.waiting_is_cut,
+                bytes: figures.waiting_bytes,
+                oldest_seconds: figures.oldest_waiting_at.map(|at| (now.ms - at.ms).max(0) / 1_000),
+            },
+            failing_since: figures.failing_since.map(Time::seconds),
+            before_message: AskedStats {
+                by_verdict: figures.verdicts,
+                by_silence: figures.silences,
+                took_us: percentiles(figures.asked_us),
+            },
+        }
+    }
 }
 
-fn percentiles(values: Vec<u64>) -> Value {
-    Percentiles::of(values).map_or(Value::Null, |p| json!({"p50": p.p50, "p90": p.p90, "p99": p.p99}))
+fn percentiles(values: Vec<u64>) -> Option<PercentilesShown> {
+    Percentiles::of(values).map(|p| PercentilesShown { p50: p.p50, p90: p.p90, p99: p.p99 })
 }

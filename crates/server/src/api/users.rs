@@ -6,42 +6,205 @@ use axum::extract::State;
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::Uid;
 use chathook_domain::refusal::{Code, Refusal};
-use chathook_domain::user::{AuthToken, UserDraft, View};
-use chathook_engine::users::{Removal, Reuse};
-use serde_json::{Value, json};
+use chathook_domain::user::{self, UserDraft, View};
+use chathook_engine::users::{self, Reuse};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::auth::{Actor, AnyKey, FullKey};
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, person};
-use super::lists::{Answer, data, done, page_of, page_of_store, page_request, search_key};
+use super::lists::{
+    Answer, Data, Done, PageQuery, Paged, SearchQuery, data, done, page_of, page_of_store, page_request,
+    search_key,
+};
+use super::shapes::people::User;
+use super::shapes::refuses;
 
 /// Users that one call may activate or deactivate.
 const UIDS_PER_CALL_MAX: usize = 100;
 
+/// A user to be made.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"uid": "cleo", "name": "Cleo"}))]
+pub struct NewUser {
+    /// Taken in lower case.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    pub uid: String,
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: String,
+    #[schema(max_length = 3000)]
+    pub avatar: Option<String>,
+    #[schema(max_length = 3000)]
+    pub link: Option<String>,
+    #[schema(max_length = 100)]
+    pub role: Option<String>,
+    #[schema(max_length = 255)]
+    pub status_message: Option<String>,
+    /// At most 5 KiB as JSON. What is in `@private` only your own server is shown.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    #[schema(max_items = 25)]
+    pub tags: Option<Vec<String>>,
+    /// Make an auth token as well.
+    pub with_auth_token: Option<bool>,
+}
+
+/// What is to change of a user.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"name": "Cleo", "statusMessage": "back soon"}))]
+pub struct UserChange {
+    #[schema(min_length = 1, max_length = 100)]
+    pub name: Option<String>,
+    #[schema(max_length = 3000)]
+    pub avatar: Option<String>,
+    #[schema(max_length = 3000)]
+    pub link: Option<String>,
+    #[schema(max_length = 100)]
+    pub role: Option<String>,
+    #[schema(max_length = 255)]
+    pub status_message: Option<String>,
+    /// Takes the place of all metadata. At most 5 KiB as JSON.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Map<String, Value>>,
+    #[schema(max_items = 25)]
+    pub tags: Option<Vec<String>>,
+    /// Fields to take away: `avatar`, `link`, `metadata`.
+    #[schema(max_items = 10)]
+    pub unset: Option<Vec<String>>,
+}
+
+/// A user who was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedUser {
+    #[serde(flatten)]
+    #[schema(value_type = User)]
+    user: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_token: Option<String>,
+}
+
+/// How a user is removed.
+#[derive(ToSchema)]
+#[schema(example = json!({"permanent": false}))]
+pub struct Removal {
+    /// For good, with all that is theirs but their messages.
+    pub permanent: Option<bool>,
+}
+
+/// A user who is gone, for now or for good.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Removed {
+    success: bool,
+    message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deactivated_uids: Vec<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"uidsToActivate": ["ana"]}))]
+pub struct UidsToActivate {
+    #[schema(max_items = 100)]
+    pub uids_to_activate: Vec<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({"uidsToDeactivate": ["ana"]}))]
+pub struct UidsToDeactivate {
+    #[schema(max_items = 100)]
+    pub uids_to_deactivate: Vec<String>,
+}
+
+/// What became of each user; a list that would be empty is left out.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reactivated {
+    reactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    non_deactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_found: Vec<String>,
+}
+
+/// What became of each user; a list that would be empty is left out.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deactivated {
+    deactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    already_deactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_found: Vec<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(example = json!({"force": true}))]
+pub struct TokenRequest {
+    /// A new token also where there is one.
+    pub force: Option<bool>,
+}
+
+/// A user's own credential.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct AuthToken {
+    pub uid: String,
+    pub auth_token: String,
+    pub created_at: i64,
+}
+
+/// Makes a user
+///
+/// With `withAuthToken` the answer carries an auth token. A key of the scope `authOnly` may do this, too.
+#[utoipa::path(
+    post, path = "/users", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = NewUser),
+    responses((status = 200, description = "The user", body = Data<CreatedUser>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::UidAlreadyExists])))),
+)]
 pub async fn create_user(
     State(api): State<Arc<Api>>,
     AnyKey(caller): AnyKey,
     JsonBody(body): JsonBody,
 ) -> Answer {
     let (user, token) = api.engine.create_user(&caller.app.id, UserDraft::parse(&body)?).await?;
-    let mut object = user.to_json(View::Owner);
-    if let Some(token) = token {
-        object["authToken"] = json!(token.token);
-    }
-    Ok(data(object))
+    let auth_token = token.map(|token| token.token);
+    Ok(data(CreatedUser { user: user.to_json(View::Owner), auth_token }))
 }
 
+/// Lists the active users
+#[utoipa::path(
+    get, path = "/users", tag = "users",
+    params(PageQuery, SearchQuery),
+    responses((status = 200, description = "A page of users", body = Paged<User>)),
+)]
 pub async fn list_users(State(api): State<Arc<Api>>, actor: Actor, params: Params) -> Answer {
     let request = page_request(&params)?;
     let page = api.engine.users(&actor.caller.app.id, search_key(&params)?, request).await?;
     Ok(page_of_store(&page, request, |user| user.to_json(actor.view)))
 }
 
+/// Shows a user
+#[utoipa::path(
+    get, path = "/users/{uid}", tag = "users",
+    responses((status = 200, description = "The user", body = Data<User>)),
+)]
 pub async fn get_user(State(api): State<Arc<Api>>, actor: Actor, Ids(uid): Ids<String>) -> Answer {
     let user = api.engine.user(&actor.caller.app.id, &Uid::parse("uid", &uid)?).await?;
     Ok(data(user.to_json(actor.view)))
 }
 
+/// Changes a user
+#[utoipa::path(
+    put, path = "/users/{uid}", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = UserChange),
+    responses((status = 200, description = "The user as changed", body = Data<User>)),
+)]
 pub async fn update_user(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -52,6 +215,15 @@ pub async fn update_user(
     Ok(data(user.to_json(View::Owner)))
 }
 
+/// Deactivates a user, or removes them for good
+///
+/// Ends the user's connections and auth tokens either way.
+#[utoipa::path(
+    delete, path = "/users/{uid}", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = Option<Removal>),
+    responses((status = 200, description = "Done", body = Data<Removed>)),
+)]
 pub async fn delete_user(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -60,66 +232,87 @@ pub async fn delete_user(
 ) -> Answer {
     let uid = person(&uid)?;
     let is_permanent = Fields::of(&body)?.flag("permanent")?.unwrap_or(false);
-    let removal = if is_permanent { Removal::Permanent } else { Removal::Deactivate };
+    let removal = if is_permanent { users::Removal::Permanent } else { users::Removal::Deactivate };
     api.engine.delete_user(&caller.app.id, &uid, removal).await?;
-    Ok(match removal {
-        Removal::Permanent => done(&format!("User with {uid} has been deleted successfully.")),
-        Removal::Deactivate => data(json!({
-            "success": true,
-            "message": format!("User with {uid} has been deactivated successfully."),
-            "deactivatedUids": [uid.as_str()],
-        })),
-    })
+    let (deed, deactivated_uids) = match removal {
+        users::Removal::Permanent => ("deleted", Vec::new()),
+        users::Removal::Deactivate => ("deactivated", vec![uid.to_string()]),
+    };
+    let message = format!("User with {uid} has been {deed} successfully.");
+    Ok(data(Removed { success: true, message, deactivated_uids }))
 }
 
+/// Activates deactivated users again
+#[utoipa::path(
+    put, path = "/users", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = UidsToActivate),
+    responses((status = 200, description = "What became of each", body = Data<Reactivated>)),
+)]
 pub async fn reactivate_users(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
     JsonBody(body): JsonBody,
 ) -> Answer {
     let app = &caller.app.id;
-    let (mut reactivated, mut active, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told =
+        Reactivated { reactivated_uids: Vec::new(), non_deactivated_uids: Vec::new(), not_found: Vec::new() };
     for uid in uids(&body, "uidsToActivate")? {
         let name = uid.to_string();
         if uid.is_system() || is_found(api.engine.user(app, &uid).await)?.is_some() {
-            active.push(name);
+            told.non_deactivated_uids.push(name);
         } else if is_found(api.engine.reactivate_user(app, &uid).await)?.is_some() {
-            reactivated.push(name);
+            told.reactivated_uids.push(name);
         } else {
-            absent.push(name);
+            told.not_found.push(name);
         }
     }
-    let mut object = json!({"reactivatedUids": reactivated});
-    add_list(&mut object, "nonDeactivatedUids", active);
-    add_list(&mut object, "notFound", absent);
-    Ok(data(object))
+    Ok(data(told))
 }
 
+/// Deactivates users
+#[utoipa::path(
+    delete, path = "/users", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = UidsToDeactivate),
+    responses((status = 200, description = "What became of each", body = Data<Deactivated>)),
+)]
 pub async fn deactivate_users(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
     JsonBody(body): JsonBody,
 ) -> Answer {
     let app = &caller.app.id;
-    let (mut deactivated, mut already, mut absent) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told = Deactivated {
+        deactivated_uids: Vec::new(),
+        already_deactivated_uids: Vec::new(),
+        not_found: Vec::new(),
+    };
     for uid in uids(&body, "uidsToDeactivate")? {
         let name = uid.to_string();
         if uid.is_system() {
-            absent.push(name);
-        } else if is_found(api.engine.delete_user(app, &uid, Removal::Deactivate).await)?.is_some() {
-            deactivated.push(name);
+            told.not_found.push(name);
+        } else if is_found(api.engine.delete_user(app, &uid, users::Removal::Deactivate).await)?.is_some() {
+            told.deactivated_uids.push(name);
         } else if let Ok(Some(_)) = api.engine.store.user(app, &uid).await {
-            already.push(name);
+            told.already_deactivated_uids.push(name);
         } else {
-            absent.push(name);
+            told.not_found.push(name);
         }
     }
-    let mut object = json!({"deactivatedUids": deactivated});
-    add_list(&mut object, "alreadyDeactivatedUids", already);
-    add_list(&mut object, "notFound", absent);
-    Ok(data(object))
+    Ok(data(told))
 }
 
+/// Gives an auth token of a user
+///
+/// The newest that there is, or a new one where there is none or `force` asks for it. A key of the scope
+/// `authOnly` may do this, too.
+#[utoipa::path(
+    post, path = "/users/{uid}/auth_tokens", tag = "users",
+    security(("apikey" = [])),
+    request_body(content = Option<TokenRequest>),
+    responses((status = 200, description = "The token", body = Data<AuthToken>)),
+)]
 pub async fn create_token(
     State(api): State<Arc<Api>>,
     AnyKey(caller): AnyKey,
@@ -132,6 +325,13 @@ pub async fn create_token(
     Ok(data(token.to_json()))
 }
 
+/// Lists a user's auth tokens
+#[utoipa::path(
+    get, path = "/users/{uid}/auth_tokens", tag = "users",
+    security(("apikey" = [])),
+    params(PageQuery),
+    responses((status = 200, description = "A page of tokens", body = Paged<AuthToken>)),
+)]
 pub async fn list_tokens(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -140,9 +340,15 @@ pub async fn list_tokens(
 ) -> Answer {
     let request = page_request(&params)?;
     let tokens = api.engine.tokens(&caller.app.id, &person(&uid)?).await?;
-    Ok(page_of(tokens.iter().map(AuthToken::to_json).collect(), request))
+    Ok(page_of(tokens.iter().map(user::AuthToken::to_json).collect(), request))
 }
 
+/// Ends all auth tokens of a user, with their sockets
+#[utoipa::path(
+    delete, path = "/users/{uid}/auth_tokens", tag = "users",
+    security(("apikey" = [])),
+    responses((status = 200, description = "Done", body = Data<Done<'static>>)),
+)]
 pub async fn flush_tokens(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -153,6 +359,13 @@ pub async fn flush_tokens(
     Ok(done(&format!("Cleared Auth Tokens successfully for uid {uid}.")))
 }
 
+/// Shows an auth token of a user
+#[utoipa::path(
+    get, path = "/users/{uid}/auth_tokens/{token}", tag = "users",
+    security(("apikey" = [])),
+    responses((status = 200, description = "The token", body = Data<AuthToken>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::AuthTokenUnknown])))),
+)]
 pub async fn get_token(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -164,6 +377,13 @@ pub async fn get_token(
     Ok(data(found.ok_or_else(unknown)?.to_json()))
 }
 
+/// Ends an auth token, with its sockets
+#[utoipa::path(
+    delete, path = "/users/{uid}/auth_tokens/{token}", tag = "users",
+    security(("apikey" = [])),
+    responses((status = 200, description = "Done", body = Data<Done<'static>>)),
+    extensions(("x-refusals" = json!(refuses(&[Code::AuthTokenUnknown])))),
+)]
 pub async fn delete_token(
     State(api): State<Arc<Api>>,
     FullKey(caller): FullKey,
@@ -186,11 +406,5 @@ fn is_found<T>(result: Result<T, Refusal>) -> Result<Option<T>, Refusal> {
         Ok(value) => Ok(Some(value)),
         Err(refusal) if refusal.code == Code::UidNotFound => Ok(None),
         Err(refusal) => Err(refusal),
-    }
-}
-
-fn add_list(object: &mut Value, name: &str, uids: Vec<String>) {
-    if !uids.is_empty() {
-        object[name] = json!(uids);
     }
 }

@@ -28,6 +28,13 @@ mod gate;
 mod csrf;
 mod log_in;
 mod apps;
+mod span;
+mod waterfall;
+mod deliveries;
+mod delivery;
+mod replays;
+mod calls;
+mod messages;
 mod settings;
 mod webhooks;
 
@@ -117,8 +124,13 @@ fn pages() -> Routes {
     Router::new()
         .route("/logout", post(log_in::log_out))
         .merge(apps::routes())
-        .merge(settings::routes())
         .merge(webhooks::routes())
+        .merge(deliveries::routes())
+        .merge(delivery::routes())
+        .merge(replays::routes())
+        .merge(calls::routes())
+        .merge(messages::routes())
+        .merge(settings::routes())
 }
 
 async fn nowhere() -> PageError {

@@ -39,17 +39,24 @@ pub struct Visit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     Webhooks,
+    Deliveries,
+    BeforeMessage,
+    Messages,
     Settings,
 }
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 2] = [Self::Webhooks, Self::Settings];
+    pub const ALL: [Self; 5] =
+        [Self::Webhooks, Self::Deliveries, Self::BeforeMessage, Self::Messages, Self::Settings];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Webhooks => "Webhooks",
+            Self::Deliveries => "Deliveries",
+            Self::BeforeMessage => "before_message",
+            Self::Messages => "Messages",
             Self::Settings => "Settings",
         }
     }
@@ -58,6 +65,9 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Webhooks => "webhooks",
+            Self::Deliveries => "deliveries",
+            Self::BeforeMessage => "before-message",
+            Self::Messages => "messages",
             Self::Settings => "settings",
         }
     }

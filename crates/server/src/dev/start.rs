@@ -23,6 +23,7 @@ use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
 use crate::config::DevFlags;
 use crate::dev::{BasicCredentials, DevState, DevUser, Inbox, only_local, router};
+use crate::limits::Limits;
 use crate::serve::{DEV_MANAGEMENT_KEY, DEV_MANAGEMENT_SECRET, until_told_to_stop};
 
 const DEV_APP: &str = "dev";
@@ -61,6 +62,7 @@ pub async fn run(flags: DevFlags) -> anyhow::Result<()> {
         },
         master_key: None,
         store: Options::default(),
+        limits: Limits::here(),
         clock,
         dice: Arc::new(RealDice),
     })

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::frames::Failure;
 use super::live::Live;
+use super::methods::Method;
 use super::turns::{Taken, Turns, wait};
 
 /// Users whose presence one call, and one socket, may follow.
@@ -37,21 +38,23 @@ pub(super) async fn begin(
     params: &Value,
     turns: &mut Turns,
 ) -> Result<Work, Failure> {
-    match method {
-        "ping" => Ok(Box::pin(async { Ok(json!({})) })),
-        "sendMessage" => send_message(live, params, turns),
-        "editMessage" => {
+    let known = Method::parse(method).ok_or_else(|| Failure::no_such_method(method))?;
+    match known {
+        Method::Ping => Ok(Box::pin(async { Ok(json!({})) })),
+        Method::SendMessage => send_message(live, params, turns),
+        Method::EditMessage => {
             let change = ChangeKind::parse_edit(params).map_err(Failure::params)?;
             change_message(live, params, change, turns).await
         }
-        "deleteMessage" => change_message(live, params, ChangeKind::Delete, turns).await,
-        "markDelivered" => mark(live, params, ReceiptKind::Delivered, turns).await,
-        "markRead" => mark(live, params, ReceiptKind::Read, turns).await,
-        "fetchMessages" => fetch_messages(live, params, turns).map_err(Failure::params),
-        "leaveGroup" => leave_group(live, params, turns).map_err(Failure::params),
-        "typing" => typing(live, params).map_err(Failure::params),
-        "subscribePresence" => subscribe_presence(live, params).map_err(Failure::params),
-        _ => Err(Failure::no_such_method(method)),
+        Method::DeleteMessage => change_message(live, params, ChangeKind::Delete, turns).await,
+        Method::MarkDelivered => mark(live, params, ReceiptKind::Delivered, turns).await,
+        Method::MarkRead => mark(live, params, ReceiptKind::Read, turns).await,
+        Method::FetchMessages => fetch_messages(live, params, turns).map_err(Failure::params),
+        Method::LeaveGroup => leave_group(live, params, turns).map_err(Failure::params),
+        Method::Typing => typing(live, params).map_err(Failure::params),
+        Method::SubscribePresence => subscribe_presence(live, params).map_err(Failure::params),
+        // Who reads the frames has taken these.
+        Method::Login | Method::Logout => Err(Failure::no_such_method(method)),
     }
 }
 

@@ -29,7 +29,24 @@ pub(super) enum End {
     BadFrames,
 }
 
+/// The close codes with which the server ends sockets, and the reasons that go with them.
+pub fn close_codes() -> impl Iterator<Item = (u16, &'static str)> {
+    End::ALL.into_iter().filter_map(End::close)
+}
+
 impl End {
+    const ALL: [Self; 9] = [
+        Self::Gone,
+        Self::LoggedOut,
+        Self::GoingAway,
+        Self::OriginRefused,
+        Self::FrameTooLarge,
+        Self::NotLoggedIn,
+        Self::Ended,
+        Self::TooSlow,
+        Self::BadFrames,
+    ];
+
     const fn close(self) -> Option<(u16, &'static str)> {
         match self {
             Self::Gone => None,

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use super::end::{End, Incoming, Sink, Stream, finish, going_away, next};
 use super::frames::{BadFrame, Call, Failure, answered, parse};
 use super::log_in::Entry;
+use super::methods::Method;
 use super::turns::Turns;
 use super::{Sockets, calls, writer};
 
@@ -191,7 +192,7 @@ impl Talk {
                 self.bad_frames += 1;
                 return (self.bad_frames > BAD_FRAMES_MAX).then_some(End::BadFrames);
             }
-            Ok(call) if call.method == "logout" => match log_out(live).await {
+            Ok(call) if call.method == Method::Logout.name() => match log_out(live).await {
                 Ok(()) => {
                     *logged_out = Some(answered(&call.id, &Ok(json!({}))));
                     return Some(End::LoggedOut);
@@ -199,7 +200,7 @@ impl Talk {
                 Err(_) if live.outbox().is_ended() => return Some(End::Ended),
                 Err(refusal) => answer(live, &call.id, &Err(refusal.into())),
             },
-            Ok(call) if call.method == "login" => {
+            Ok(call) if call.method == Method::Login.name() => {
                 let refusal = Refusal::new(Code::SocketAlreadyLoggedIn, "This socket is logged in already.");
                 answer(live, &call.id, &Err(refusal.into()));
             }

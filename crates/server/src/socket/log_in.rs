@@ -16,6 +16,7 @@ use super::Sockets;
 use super::end::{End, Incoming, Sink, Stream, going_away, next};
 use super::frames::{BadFrame, Call, Failure, answered, parse};
 use super::live::BAD_FRAMES_MAX;
+use super::methods::Method;
 
 const IN_TIME_MS: i64 = 10_000;
 
@@ -63,10 +64,12 @@ pub(super) async fn log_in(
                 bad_frames += 1;
                 (bad.to_text(), (bad_frames > BAD_FRAMES_MAX).then_some(End::BadFrames))
             }
-            Ok(call) if call.method == "login" => match enter(sockets, &call, origin.as_deref()).await {
-                Ok(entry) => return Ok(entry),
-                Err((failure, end)) => (answered(&call.id, &Err(failure)), end),
-            },
+            Ok(call) if call.method == Method::Login.name() => {
+                match enter(sockets, &call, origin.as_deref()).await {
+                    Ok(entry) => return Ok(entry),
+                    Err((failure, end)) => (answered(&call.id, &Err(failure)), end),
+                }
+            }
             Ok(call) => {
                 let refusal = Refusal::new(Code::SocketNotLoggedIn, "The first call must be 'login'.");
                 (answered(&call.id, &Err(refusal.into())), None)

@@ -5,6 +5,8 @@ mod end;
 mod frames;
 mod live;
 mod log_in;
+pub mod methods;
+pub mod shapes;
 mod turns;
 mod writer;
 
@@ -24,8 +26,10 @@ use futures_util::StreamExt;
 
 use crate::api::ApiError;
 
+pub use end::close_codes;
+
 /// Largest frame and message from a client (design 8).
-const FRAME_BYTES_MAX: usize = 1024 * 1024;
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// A usual call fits, and every idle socket holds it.
 const READ_BUFFER_BYTES: usize = 512;
 /// Above the largest frame that the server writes.

@@ -76,14 +76,9 @@ impl Tenant {
         let full = keys.values().find(|key| key["scope"] == "fullAccess").expect("a full key");
         let api_key = full["apiKey"].as_str().expect("a key").to_owned();
         let app = app["id"].as_str().expect("an id").to_owned();
-        let body = json!({
-            "id": "sink", "name": "Sink", "webhookURL": hook_url, "enabled": true,
-            "useBasicAuth": true, "username": USERNAME, "password": PASSWORD,
-        });
-        manage(address, &format!("/apps/{app}/webhooks"), &body).await;
-        let body = json!({"triggerIds": ["after_message", "user_connection_status_change"]});
-        manage(address, &format!("/apps/{app}/webhooks/sink/triggers"), &body).await;
         let mut tenant = Self { app, api_key, tokens: BTreeMap::new() };
+        let triggers = ["after_message", "user_connection_status_change"];
+        tenant.add_webhook(address, "sink", hook_url, &triggers).await;
         for uid in uids {
             let body = json!({"uid": uid, "name": uid, "withAuthToken": true});
             let made = call(address, "POST", "/v3/users", &[("apikey", &tenant.api_key)], Some(&body)).await;
@@ -93,6 +88,23 @@ impl Tenant {
             tenant.tokens.insert(uid, token);
         }
         tenant
+    }
+
+    pub async fn add_webhook(&self, address: SocketAddr, id: &str, url: &str, triggers: &[&str]) {
+        let body = json!({
+            "id": id, "name": id, "webhookURL": url, "enabled": true,
+            "useBasicAuth": true, "username": USERNAME, "password": PASSWORD,
+        });
+        manage(address, &format!("/apps/{}/webhooks", self.app), &body).await;
+        let path = format!("/apps/{}/webhooks/{id}/triggers", self.app);
+        manage(address, &path, &json!({"triggerIds": triggers})).await;
+    }
+
+    /// How many deliveries the webhook has ever been owed.
+    pub async fn owed_count(&self, address: SocketAddr) -> usize {
+        let path = format!("/apps/{}/webhooks/sink/deliveries?limit=100", self.app);
+        let answer = call(address, "GET", &path, &[("key", KEY), ("secret", SECRET)], None).await;
+        answer.expect("an answer").body["data"].as_array().expect("a list").len()
     }
 
     pub async fn send(
@@ -148,21 +160,40 @@ async fn manage(address: SocketAddr, path: &str, body: &Value) -> Value {
 /// A logged-in socket.
 pub struct Socket {
     pub session: String,
+    /// The end of the app's record at the log-in.
+    pub cursor: String,
     frames: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Socket {
     /// `None` when the server went away before it answered.
     pub async fn log_in(address: SocketAddr, tenant: &Tenant, uid: &str, device: &str) -> Option<Self> {
+        Self::log_in_with(address, tenant, uid, json!({"deviceId": device})).await
+    }
+
+    /// Comes back to hear what it has missed.
+    pub async fn log_in_after(address: SocketAddr, tenant: &Tenant, uid: &str, cursor: &str) -> Option<Self> {
+        Self::log_in_with(address, tenant, uid, json!({"after": cursor})).await
+    }
+
+    async fn log_in_with(address: SocketAddr, tenant: &Tenant, uid: &str, mut params: Value) -> Option<Self> {
         let (mut frames, _) = connect_async(format!("ws://{address}/v3/socket")).await.ok()?;
-        let params = json!({"appId": tenant.app, "authToken": tenant.tokens[uid], "deviceId": device});
+        (params["appId"], params["authToken"]) = (json!(tenant.app), json!(tenant.tokens[uid]));
         let login = json!({"jsonrpc": "2.0", "id": 1, "method": "login", "params": params});
         frames.send(Message::text(login.to_string())).await.ok()?;
         let answer = frames.next().await?.ok()?.into_text().ok()?;
         let answer: Value = serde_json::from_str(&answer).ok()?;
         let session = answer["result"]["sessionId"].as_str();
         let session = session.unwrap_or_else(|| panic!("the log-in was refused: {answer}")).to_owned();
-        Some(Self { session, frames })
+        let cursor = answer["result"]["cursor"].as_str().expect("a cursor").to_owned();
+        Some(Self { session, cursor, frames })
+    }
+
+    /// What it is told next.
+    pub async fn told(&mut self) -> Value {
+        let frame = timeout(FAIL_SAFE, self.frames.next()).await.expect("it is told in time");
+        let text = frame.expect("an open socket").expect("a frame").into_text().expect("a text");
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Reads what comes, as a client does.

@@ -5,11 +5,13 @@
 mod backlog;
 mod backup;
 mod caller;
+mod doomed;
 mod load;
 #[path = "../support/presence_ledger.rs"]
 mod presence_ledger;
 mod server;
 mod sink;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;

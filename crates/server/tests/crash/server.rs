@@ -1,13 +1,16 @@
-//! The process under test: started, killed, told to stop.
+//! The process under test: started, killed, told to stop, or doomed to die at a step.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+
+use crate::doomed;
 
 /// What should come in a moment has not come at all.
 pub const FAIL_SAFE: Duration = Duration::from_secs(60);
@@ -28,11 +31,25 @@ pub struct Start<'a> {
     pub file_kib_max: Option<u32>,
     /// What may wait for one webhook.
     pub webhook_backlog_max: Option<&'a str>,
+    /// The step at which the process dies.
+    pub dies_at: Option<&'a str>,
 }
+
+/// The signals that end a process which dies of itself, or of a file that it may not write on.
+pub const ABORTED: i32 = 6;
+pub const FILE_TOO_LARGE: i32 = 25;
 
 impl<'a> Start<'a> {
     pub fn new(data_dir: &'a Path, ca_file: &'a Path) -> Self {
-        Self { data_dir, ca_file, key: KEY, secret: SECRET, file_kib_max: None, webhook_backlog_max: None }
+        Self {
+            data_dir,
+            ca_file,
+            key: KEY,
+            secret: SECRET,
+            file_kib_max: None,
+            webhook_backlog_max: None,
+            dies_at: None,
+        }
     }
 
     /// Returns when the server says where it listens.
@@ -42,7 +59,8 @@ impl<'a> Start<'a> {
         let (tell, told) = oneshot::channel();
         std::thread::spawn(move || {
             let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            let address = lines.find_map(|line| line.strip_prefix("address: http://").map(str::to_owned));
+            // The doomed one has what its test runner says before it.
+            let address = lines.find_map(|line| Some(line.split_once("address: http://")?.1.to_owned()));
             if let Some(address) = address {
                 let _ = tell.send(address);
             }
@@ -67,25 +85,30 @@ impl<'a> Start<'a> {
 
     fn command(&self) -> Command {
         let binary = env!("CARGO_BIN_EXE_chathook");
-        let mut command = match self.file_kib_max {
-            None => Command::new(binary),
-            Some(kib) => {
+        let mut command = match (self.dies_at, self.file_kib_max) {
+            (Some(step), _) => doomed::command(step),
+            (None, None) => {
+                let mut env = Command::new("env");
+                env.args(["--default-signal=XFSZ", binary, "serve"]);
+                env
+            }
+            (None, Some(kib)) => {
                 let mut bash = Command::new("bash");
-                bash.args(["-c", LIMITED, "limited", &kib.to_string(), binary]);
+                bash.args(["-c", LIMITED, "limited", &kib.to_string(), binary, "serve"]);
                 bash
             }
         };
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--allow-network", "127.0.0.0/8", "--data-dir"])
-            .arg(self.data_dir)
-            .arg("--endpoint-ca")
-            .arg(self.ca_file)
             .current_dir(self.data_dir)
+            .env("CHATHOOK_LISTEN", "127.0.0.1:0")
+            .env("CHATHOOK_ALLOW_NETWORKS", "127.0.0.0/8")
+            .env("CHATHOOK_DATA_DIR", self.data_dir)
+            .env("CHATHOOK_ENDPOINT_CAS", self.ca_file)
             .env("CHATHOOK_MANAGEMENT_KEY", self.key)
             .env("CHATHOOK_MANAGEMENT_SECRET", self.secret)
             .env("CHATHOOK_LOG", "warn");
         if let Some(bytes) = self.webhook_backlog_max {
-            command.args(["--webhook-backlog-max", bytes]);
+            command.env("CHATHOOK_WEBHOOK_BACKLOG_MAX", bytes);
         }
         command
     }
@@ -110,6 +133,16 @@ impl Server {
         let sent =
             Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().expect("kill runs");
         assert!(sent.success(), "the process takes no signal");
+        self.ended().await
+    }
+
+    /// Returns when the process has died of this signal.
+    pub async fn dies_of(&mut self, signal: i32) {
+        let status = timeout(FAIL_SAFE, self.ended()).await.expect("the process dies");
+        assert_eq!(status.signal(), Some(signal), "{status}");
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
         loop {
             if let Some(status) = self.child.try_wait().expect("it is ours to wait for") {
                 return status;
@@ -124,12 +157,19 @@ impl Server {
 
     /// As if someone had made room on the disk.
     pub fn lift_file_limit(&self) {
+        self.limit_files("unlimited");
+    }
+
+    /// From now on the process dies where it writes a file beyond this many bytes.
+    pub fn dies_beyond(&self, file_bytes: u64) {
+        self.limit_files(&file_bytes.to_string());
+    }
+
+    fn limit_files(&self, bytes: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("prlimit")
-            .args(["--pid", &pid, "--fsize=unlimited:"])
-            .status()
-            .expect("prlimit runs");
-        assert!(status.success(), "the limit could not be lifted");
+        let limit = format!("--fsize={bytes}:");
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit runs");
+        assert!(status.success(), "the limit could not be set");
     }
 }
 

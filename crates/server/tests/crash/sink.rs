@@ -37,6 +37,7 @@ pub struct Sighting {
     pub id: String,
     pub sequence: u64,
     pub key: String,
+    pub attempt: String,
     pub body: Bytes,
     pub json: Value,
 }
@@ -53,6 +54,10 @@ struct Shared {
     sightings: Mutex<Vec<Sighting>>,
     count: watch::Sender<usize>,
     answer_after: watch::Sender<Duration>,
+    /// What is answered.
+    status: Mutex<StatusCode>,
+    /// How often it was asked before a message.
+    asked: watch::Sender<usize>,
     strangers: AtomicUsize,
 }
 
@@ -70,9 +75,12 @@ impl Sink {
             sightings: Mutex::default(),
             count: watch::Sender::new(0),
             answer_after: watch::Sender::new(answer_after),
+            status: Mutex::new(StatusCode::OK),
+            asked: watch::Sender::new(0),
             strangers: AtomicUsize::new(0),
         });
-        let app = Router::new().route("/hook", post(receive)).with_state(shared.clone());
+        let app = Router::new().route("/hook", post(receive)).route("/ask", post(be_asked));
+        let app = app.with_state(shared.clone());
         let (give, accepted) = mpsc::channel(64);
         tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), give));
         let door = Door { accepted, address };
@@ -87,6 +95,22 @@ impl Sink {
     /// Counts for requests that wait for their answer, too.
     pub fn answer_after(&self, wait: Duration) {
         self.shared.answer_after.send_replace(wait);
+    }
+
+    /// Where it is to be asked before a message is sent.
+    pub fn ask_url(&self) -> String {
+        format!("https://{}/ask", self.address)
+    }
+
+    pub async fn was_asked(&self, times: usize) {
+        let mut asked = self.shared.asked.subscribe();
+        let waited = timeout(FAIL_SAFE, asked.wait_for(|asked| *asked == times)).await;
+        waited.expect("it is asked in time").expect("the sink lives");
+    }
+
+    /// Requests are answered with this status from now on.
+    pub fn answer_with(&self, status: StatusCode) {
+        *self.shared.status.lock().expect("no one panics while holding this lock") = status;
     }
 
     pub fn strangers(&self) -> usize {
@@ -155,18 +179,31 @@ async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: By
         id: text("webhook-id"),
         sequence: text("chathook-sequence").parse().unwrap_or(0),
         key: text("chathook-key"),
+        attempt: text("chathook-attempt"),
         json: serde_json::from_slice(&body).unwrap_or_default(),
         body,
     };
     shared.sightings.lock().expect("no one panics while holding this lock").push(sighting);
     shared.count.send_modify(|count| *count += 1);
-    let mut answer_after = shared.answer_after.subscribe();
-    loop {
-        let wait = *answer_after.borrow_and_update();
-        tokio::select! {
-            () = tokio::time::sleep(wait) => return StatusCode::OK,
-            _ = answer_after.changed() => {}
+    shared.answer().await
+}
+
+async fn be_asked(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.asked.send_modify(|asked| *asked += 1);
+    shared.answer().await
+}
+
+impl Shared {
+    async fn answer(&self) -> StatusCode {
+        let mut answer_after = self.answer_after.subscribe();
+        loop {
+            let wait = *answer_after.borrow_and_update();
+            tokio::select! {
+                () = tokio::time::sleep(wait) => break,
+                _ = answer_after.changed() => {}
+            }
         }
+        *self.status.lock().expect("no one panics while holding this lock")
     }
 }
 

@@ -32,6 +32,17 @@ pub fn ca() -> &'static Ca {
     &CA
 }
 
+impl Ca {
+    /// As programs are given it.
+    pub fn pem(&self) -> String {
+        use base64::Engine as _;
+        let coded = base64::engine::general_purpose::STANDARD.encode(&self.der);
+        let lines: Vec<&str> =
+            coded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
+}
+
 /// What the endpoint does with one request.
 #[derive(Debug, Clone)]
 pub enum Answer {

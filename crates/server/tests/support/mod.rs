@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this")]
 
 pub mod browser;
+pub mod command;
 pub mod endpoint;
 pub mod http;
 pub mod post;
@@ -15,6 +16,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use browser::Browser;
+pub use command::Shell;
 pub use endpoint::{Answer, Endpoint, Received};
 pub use serde_json::{Value, json};
 pub use server::{App, NOW_MS, NOW_S, TestServer};

@@ -13,6 +13,7 @@ use chathook_engine::engine::Engine;
 use chathook_engine::ports::clock::Dice;
 use chathook_server::api::ManagementCredentials;
 use chathook_server::app::{Parts, Running, build};
+use chathook_server::limits::Limits;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -46,6 +47,7 @@ pub struct TestServer {
     /// The door of management alone, where there is one.
     pub admin_address: Option<SocketAddr>,
     pub clock: ManualClock,
+    limits: Limits,
     dir: TempDir,
 }
 
@@ -70,27 +72,32 @@ pub struct App {
 
 impl TestServer {
     pub async fn start() -> Self {
+        Self::within(Limits::here()).await
+    }
+
+    pub async fn within(limits: Limits) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = ManualClock::at(Time::from_ms(NOW_MS));
-        let running = run(dir.path().to_owned(), clock.clone()).await;
-        Self { address: running.address, admin_address: None, running: Some(running), clock, dir }
+        let running = run(dir.path().to_owned(), clock.clone(), limits).await;
+        Self { address: running.address, admin_address: None, running: Some(running), clock, limits, dir }
     }
 
     /// A server that takes management calls at a door of their own.
     pub async fn with_admin_door() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = ManualClock::at(Time::from_ms(NOW_MS));
-        let mut parts = parts(dir.path().to_owned(), clock.clone());
+        let limits = Limits::here();
+        let mut parts = parts(dir.path().to_owned(), clock.clone(), limits);
         parts.admin_listen = Some(parts.listen);
         let running = build(parts).await.expect("it starts").open(|router| router).await.expect("free ports");
         let (address, admin_address) = (running.address, running.admin_address);
-        Self { address, admin_address, running: Some(running), clock, dir }
+        Self { address, admin_address, running: Some(running), clock, limits, dir }
     }
 
     /// Stops the server and starts another on the same data directory; its address is another.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let running = run(self.dir.path().to_owned(), self.clock.clone()).await;
+        let running = run(self.dir.path().to_owned(), self.clock.clone(), self.limits).await;
         self.address = running.address;
         self.running = Some(running);
     }
@@ -232,10 +239,10 @@ impl App {
     }
 }
 
-async fn run(data_dir: PathBuf, clock: ManualClock) -> Running {
+async fn run(data_dir: PathBuf, clock: ManualClock, limits: Limits) -> Running {
     in_time("the server starts", async {
         loop {
-            match build(parts(data_dir.clone(), clock.clone())).await {
+            match build(parts(data_dir.clone(), clock.clone(), limits)).await {
                 Ok(built) => return built.open(|router| router).await.expect("a free port"),
                 // The server before has stopped, and its last task lets go of the directory in a moment.
                 Err(error) if error.to_string().contains("uses this data directory") => {
@@ -248,7 +255,7 @@ async fn run(data_dir: PathBuf, clock: ManualClock) -> Running {
     .await
 }
 
-fn parts(data_dir: PathBuf, clock: ManualClock) -> Parts {
+fn parts(data_dir: PathBuf, clock: ManualClock, limits: Limits) -> Parts {
     Parts {
         data_dir,
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -264,6 +271,7 @@ fn parts(data_dir: PathBuf, clock: ManualClock) -> Parts {
         },
         master_key: None,
         store: Options::default(),
+        limits,
         clock: Arc::new(clock),
         dice: Arc::new(NoJitter),
     }

@@ -15,7 +15,7 @@ use chathook_domain::user::{AuthToken, Profile};
 use chathook_domain::webhook::WebhookDraft;
 use chathook_engine::ports::store::{
     AppStore as _, ConnectionStore as _, DeliveryStore as _, Ending, GroupStore as _, MessageStore as _,
-    Offers, Opening, Samples, StoreError, SwitchOff, SwitchedOff, UserStore as _, WebhookStore as _,
+    Offers, Opening, Samples, StoreError, SwitchOff, SwitchedOff, Told, UserStore as _, WebhookStore as _,
 };
 use serde_json::json;
 
@@ -174,13 +174,17 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
             store.set_about(&id, &there, named, Some(whom), AT).await.map(|_| "set_about")
         }
         11 => store.delete_group(&id, &there, AT).await.map(|_| "delete_group"),
-        12 | 13 => {
-            store.add_members(&id, &there, vec![member(uid)], User::system()).await.map(|_| "add_members")
-        }
-        14 => store.remove_member(&id, &there, &whom, User::system(), AT).await.map(|_| "remove_member"),
+        12 | 13 => store
+            .add_members(&id, &there, vec![member(uid)], User::system(), Told::nobody())
+            .await
+            .map(|_| "add_members"),
+        14 => store
+            .remove_member(&id, &there, &whom, User::system(), AT, Told::nobody())
+            .await
+            .map(|_| "remove_member"),
         15 | 16 => {
             let opening = opening(store, dice, &id, &token(app_name, uid)).await;
-            store.open_connection(&of, opening).await.map(|_| "open_connection")
+            store.open_connection(&of, opening, Told::nobody()).await.map(|_| "open_connection")
         }
         17 => end(store, &of, Ending::Session(session(dice))).await,
         18 => {
@@ -190,7 +194,10 @@ async fn write_one(store: &Sqlite, kind: usize, dice: &mut Dice) -> Stored<&'sta
         19 => end(store, &of, Ending::User { uid: whom }).await,
         20 => {
             let now = StartId::trusted("start9");
-            store.end_connections_of_dead_starts(&now, AT, 1).await.map(|_| "end_connections_of_dead_starts")
+            store
+                .end_connections_of_dead_starts(&now, AT, 1, Told::nobody())
+                .await
+                .map(|_| "end_connections_of_dead_starts")
         }
         21 => create_webhook(store, &id, &hook).await,
         22 => send(store, &of, "user", "bob", dice).await,
@@ -219,7 +226,7 @@ async fn opening(store: &Sqlite, dice: &mut Dice, app: &AppId, token: &AuthToken
 }
 
 async fn end(store: &Sqlite, app: &App, ending: Ending) -> Stored<&'static str> {
-    store.end_connections(app, ending, AT, Origin::Rest).await.map(|_| "end_connections")
+    store.end_connections(app, ending, AT, Origin::Rest, Told::nobody()).await.map(|_| "end_connections")
 }
 
 async fn send(
@@ -237,7 +244,7 @@ async fn send(
         at: AT,
         event_id: EventId::trusted(&format!("evt_{}", dice.below(usize::MAX))),
     };
-    store.commit_message(app, accepted, Origin::Rest).await.map(|_| "commit_message")
+    store.commit_message(app, accepted, Origin::Rest, Told::nobody()).await.map(|_| "commit_message")
 }
 
 fn webhook_draft(name: &str) -> WebhookDraft {
@@ -249,6 +256,12 @@ async fn create_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId) -> Stored
     let made = store.create_webhook(app, webhook_draft("Hook"), vec![1; 32], AT).await?;
     assert_eq!(made.id, *hook);
     Ok("create_webhook")
+}
+
+/// Begins one, since only the newest may switch off.
+async fn newest_start(store: &Sqlite) -> Stored<StartId> {
+    let start = StartId::trusted(&format!("start_{}", uuid::Uuid::now_v7().simple()));
+    store.begin_start(&start, AT).await.map(|()| start)
 }
 
 async fn change_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId, how: usize) -> Stored<&'static str> {
@@ -263,7 +276,10 @@ async fn change_webhook(store: &Sqlite, app: &AppId, hook: &WebhookId, how: usiz
         }
         _ => {
             let Some(found) = store.webhook(app, hook).await? else { return Ok("nothing") };
-            store.switch_off(found.row, SwitchOff::Gone, AT).await.map(|()| "switch_off")
+            store
+                .switch_off(&newest_start(store).await?, found.row, SwitchOff::Gone, AT)
+                .await
+                .map(|()| "switch_off")
         }
     }
 }

@@ -98,7 +98,8 @@ impl NoticeKind {
     }
 }
 
-/// What dispatch needs: the whole server's webhooks, since lanes are per row.
+/// What dispatch needs: the whole server's webhooks, since lanes are per row. What is written is written for
+/// a start, and refused (`StartSuperseded`) where that is not the newest.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
     /// The rows of all webhooks of the server.
@@ -121,13 +122,19 @@ pub trait DeliveryStore: Send + Sync {
     /// At most `limit` deliveries that have left their lanes and are due by then.
     async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides>;
     /// These have left their lanes while they waited.
-    async fn step_aside(&self, stream: i64, sequences: Vec<i64>) -> Stored<()>;
-    /// Writes attempts and what follows from them, in one transaction. Refused (`StartSuperseded`) where
-    /// `start` is not the newest. What no longer waits stays as it is. Answers with the settled number
-    /// of each webhook row among them.
+    async fn step_aside(&self, start: &StartId, stream: i64, sequences: Vec<i64>) -> Stored<()>;
+    /// Writes attempts and what follows from them, in one transaction. What no longer waits stays as it is.
+    /// Answers with the settled number of each webhook row among them.
     async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>>;
-    async fn set_failing_since(&self, webhook_row: i64, since: Option<Time>) -> Stored<()>;
+    async fn set_failing_since(&self, start: &StartId, webhook_row: i64, since: Option<Time>) -> Stored<()>;
     /// Owes the webhook nothing more, and writes a notice; nothing where it is switched off already.
-    async fn switch_off(&self, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()>;
-    async fn notify(&self, webhook_row: i64, kind: NoticeKind, text: String, at: Time) -> Stored<()>;
+    async fn switch_off(&self, start: &StartId, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()>;
+    async fn notify(
+        &self,
+        start: &StartId,
+        webhook_row: i64,
+        kind: NoticeKind,
+        text: String,
+        at: Time,
+    ) -> Stored<()>;
 }

@@ -1,0 +1,140 @@
+//! What a command's end says to the script that ran it: the exit codes of `docs/cli.md`.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use chathook_adapters::api_client::{ApiError, Refused};
+
+/// How a command ended. The numbers are a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    /// It was tried, and did not come out well; nothing more telling is known.
+    Failed = 1,
+    /// The command line, the profile or the environment is not right.
+    Usage = 2,
+    /// No server answers, or what answers is not chathook.
+    Unreachable = 3,
+    NotFound = 4,
+    /// The credentials are missing, wrong, or not enough.
+    NoAccess = 5,
+    /// What is there already does not allow it.
+    Conflict = 6,
+    /// The server finds a value unfit.
+    Unfit = 7,
+    /// Not now: too many calls, or the store cannot write.
+    Later = 8,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A command that cannot be done as it was given, with the cure.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error whose exit code is [`Exit::Usage`].
+pub fn usage(sentence: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Usage(sentence.into()))
+}
+
+/// What an error means for the exit code.
+#[must_use]
+pub fn of_error(error: &anyhow::Error) -> Exit {
+    if error.chain().any(|cause| cause.is::<Usage>()) {
+        return Exit::Usage;
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<ApiError>()) {
+        None => Exit::Failed,
+        Some(ApiError::Unfit(_)) => Exit::Usage,
+        Some(ApiError::Unreachable { .. } | ApiError::NotUnderstood { .. }) => Exit::Unreachable,
+        Some(ApiError::Refused(refused)) => of_refusal(refused),
+    }
+}
+
+/// Whether the reader of our output has gone, as `head` does: no failure of ours.
+#[must_use]
+pub fn is_hung_up(error: &anyhow::Error) -> bool {
+    let broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
+}
+
+/// Codes that say that the present state is in the way come with status 400.
+const CONFLICTS: [&str; 6] = [
+    "ERR_UID_ALREADY_EXISTS",
+    "ERR_GUID_ALREADY_EXISTS",
+    "ERR_ALREADY_JOINED",
+    "ERR_PLAN_QUOTA_RESTRICTION",
+    "ERR_WEBHOOK_OFF",
+    "ERR_DELIVERY_ENDED",
+];
+
+fn of_refusal(refused: &Refused) -> Exit {
+    if CONFLICTS.contains(&refused.code.as_str()) {
+        return Exit::Conflict;
+    }
+    match refused.status {
+        401 | 403 => Exit::NoAccess,
+        404 | 410 => Exit::NotFound,
+        409 => Exit::Conflict,
+        429 | 503 => Exit::Later,
+        400..=499 => Exit::Unfit,
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chathook_domain::refusal::Code;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::api::error::status_of;
+
+    fn exit_of(code: Code) -> Exit {
+        let (status, code) = (status_of(code).as_u16(), code.as_str().to_owned());
+        let refused = Refused { status, code, message: String::new(), error: Value::Null };
+        of_error(&anyhow::Error::new(ApiError::Refused(Box::new(refused))).context("while trying"))
+    }
+
+    #[test]
+    fn a_refusal_has_the_exit_code_of_its_kind() {
+        let cases = [
+            (Code::WebhookNotFound, Exit::NotFound),
+            (Code::EventsGone, Exit::NotFound),
+            (Code::NoAccess, Exit::NoAccess),
+            (Code::EmptyAuthHeader, Exit::NoAccess),
+            (Code::UidAlreadyExists, Exit::Conflict),
+            (Code::WebhookOff, Exit::Conflict),
+            (Code::DeliveryEnded, Exit::Conflict),
+            (Code::WebhookLimit, Exit::Conflict),
+            (Code::BadRequest, Exit::Unfit),
+            (Code::PayloadTooLarge, Exit::Unfit),
+            (Code::TooManyRequests, Exit::Later),
+            (Code::StoreUnavailable, Exit::Later),
+            (Code::Internal, Exit::Failed),
+        ];
+        for (code, exit) in cases {
+            assert_eq!(exit_of(code), exit, "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_failure() {
+        let gone = anyhow::Error::new(io::Error::from(io::ErrorKind::BrokenPipe)).context("while writing");
+        assert!(is_hung_up(&gone));
+        assert!(!is_hung_up(&usage("wrong")));
+    }
+}

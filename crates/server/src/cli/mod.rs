@@ -1,0 +1,103 @@
+//! The command line: what can be said to `chathook`, and what it says back.
+//!
+//! Imports run downwards: a module may use those above it in this list.
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::{BackupConfig, BackupFlags, Config, DevFlags, ServeFlags};
+use crate::{backup, dev, serve};
+
+pub mod exit;
+pub mod output;
+pub mod profile;
+pub mod ask;
+mod when;
+mod words;
+pub mod remote;
+mod lists;
+mod attempts;
+mod apps;
+mod users;
+mod calls;
+mod configuration;
+mod webhooks;
+mod tail;
+mod deliveries;
+mod replay;
+mod stats;
+mod message;
+mod notices;
+mod papers;
+
+/// What help says of the numbers in `exit`.
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong use, 3 no server, 4 not found, 5 no access, \
+    6 conflict, 7 unfit value, 8 not now";
+
+#[derive(Debug, Parser)]
+#[command(name = "chathook", version, about = "A chat server whose heart is its webhooks", after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything on this machine, made to be tried: sample users, a chat page, an HTTPS inbox
+    Dev(DevFlags),
+    /// The server, on an embedded store
+    Serve(ServeFlags),
+    /// A copy of the database, while the server runs or not
+    Backup(BackupFlags),
+    /// The tenants of a server
+    Apps(apps::AppsFlags),
+    /// The webhooks of an app
+    Webhooks(webhooks::WebhooksFlags),
+    /// What a webhook is and was owed
+    Deliveries(deliveries::DeliveriesFlags),
+    /// Owe a webhook again what happened, or for the first time
+    Replay(replay::ReplayFlags),
+    /// A webhook's figures over the last minutes
+    Stats(stats::StatsFlags),
+    /// What happened to a message
+    Message(message::MessageFlags),
+    /// What a person should know of the app's webhooks, newest first
+    Notices(notices::NoticesFlags),
+    /// The people of an app
+    Users(users::UsersFlags),
+    /// The description of the HTTP API, OpenAPI 3.1, as the server serves it at /openapi.json
+    Openapi,
+    /// Print a script that completes commands in a shell
+    Completions(papers::CompletionsFlags),
+    /// Write manual pages
+    Man(papers::ManFlags),
+}
+
+/// Does what was asked.
+pub async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(flags) => {
+            serve::start_log(None);
+            dev::start::run(flags).await
+        }
+        Command::Serve(flags) => {
+            let config = Config::merge(flags).map_err(anyhow::Error::msg)?;
+            serve::start_log(config.log_format);
+            serve::serve(config).await
+        }
+        Command::Backup(flags) => {
+            let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
+            backup::run(config).await
+        }
+        Command::Apps(flags) => apps::run(flags).await,
+        Command::Webhooks(flags) => webhooks::run(flags).await,
+        Command::Deliveries(flags) => deliveries::run(flags).await,
+        Command::Replay(flags) => replay::run(flags).await,
+        Command::Stats(flags) => stats::run(flags).await,
+        Command::Message(flags) => message::run(flags).await,
+        Command::Notices(flags) => notices::run(flags).await,
+        Command::Users(flags) => users::run(flags).await,
+        Command::Openapi => papers::print_openapi(),
+        Command::Completions(flags) => papers::print_completions(&flags, Cli::command()),
+        Command::Man(flags) => papers::write_man_pages(&flags, Cli::command()),
+    }
+}

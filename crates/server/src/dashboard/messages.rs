@@ -1,0 +1,216 @@
+//! Messages: the newest, one found by its id, and everything that happened to it, with why a webhook got nothing.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::response::{IntoResponse as _, Redirect};
+use axum::routing::get;
+use chathook_domain::app::App;
+use chathook_domain::event::Origin;
+use chathook_domain::ids::{MessageId, Uid};
+use chathook_domain::message::Message;
+use chathook_engine::caller::Caller;
+use chathook_engine::ports::history::{MessageHistory, OwedTo};
+use chathook_engine::ports::store::MessageFilter;
+
+use super::calls::did;
+use super::deliveries::Line;
+use super::moment::Moment;
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
+use super::span::micros;
+use super::{ROOT, Routes};
+use crate::api::extract::{Ids, message_id};
+use crate::api::lists::row_cursor;
+
+const PER_PAGE: usize = 50;
+
+pub fn routes() -> Routes {
+    Routes::new()
+        .route("/apps/{app_id}/messages", get(list_messages))
+        .route("/apps/{app_id}/messages/{id}", get(show_message))
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/messages.html")]
+struct MessagesPage {
+    page: Page,
+    messages: Vec<Row>,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+/// A message without its content, which is its people's affair.
+struct Row {
+    id: String,
+    url: String,
+    sender: String,
+    conversation: String,
+    kind: String,
+    sent_at: Moment,
+    state: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/message.html")]
+struct MessagePage {
+    page: Page,
+    row: Row,
+    receiver: String,
+    entries: Vec<Entry>,
+    webhooks: Vec<WebhookShare>,
+    event_is_gone: bool,
+}
+
+/// One thing that happened.
+struct Entry {
+    at: Moment,
+    tone: &'static str,
+    what: String,
+    url: Option<String>,
+}
+
+/// What a webhook got of it.
+struct WebhookShare {
+    webhook: String,
+    deliveries: Vec<Line>,
+    nothing: Option<&'static str>,
+}
+
+async fn list_messages(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
+    let app = visit.app(&app).await?;
+    let base = format!("{ROOT}/apps/{}/messages", app.id);
+    if let Some(id) = params.text("id") {
+        let id = message_id(id.trim())?;
+        return Ok(Redirect::to(&format!("{base}/{id}")).into_response());
+    }
+    let before = row_cursor(&params)?;
+    let filter = MessageFilter {
+        conversation: None,
+        visible_to: None,
+        before: Some(MessageId(before)),
+        after: None,
+        limit: i64::try_from(PER_PAGE + 1).expect("a small number"),
+    };
+    let mut found = visit.engine().messages(&operator(&app), filter).await?;
+    let has_more = found.len() > PER_PAGE;
+    // Oldest first, and one more than a page holds.
+    found.reverse();
+    found.truncate(PER_PAGE);
+    let last = found.last().filter(|_| has_more).map(|message| message.id);
+    render(&MessagesPage {
+        page: visit.page_of(&app, Section::Messages, Section::Messages.label()).await?,
+        messages: found.iter().map(|message| Row::of(&app, message)).collect(),
+        first: params.text("cursor").map(|_| base.clone()),
+        next: last.map(|id| format!("{base}?cursor={id}")),
+    })
+}
+
+/// Who holds the management credentials sees what the system user sees.
+fn operator(app: &Arc<App>) -> Caller {
+    Caller { app: app.clone(), uid: Uid::system(), origin: Origin::Rest, session: None }
+}
+
+async fn show_message(visit: Visit, Ids((app, id)): Ids<(String, String)>) -> Answer {
+    let app = visit.app(&app).await?;
+    let history = visit.engine().message_history(&app.id, message_id(&id)?).await?;
+    let message = &history.message;
+    render(&MessagePage {
+        page: visit.page_of(&app, Section::Messages, &format!("Message {}", message.id)).await?,
+        row: Row::of(&app, message),
+        receiver: format!("{} {}", message.receiver.kind(), message.receiver.id()),
+        entries: entries(&app, &history),
+        webhooks: history.owed.iter().map(|owed| WebhookShare::of(&app, owed)).collect(),
+        event_is_gone: history.event_is_gone,
+    })
+}
+
+impl Row {
+    fn of(app: &App, message: &Message) -> Self {
+        let state = match (&message.deleted, &message.edited) {
+            (Some(_), _) => "deleted",
+            (None, Some(_)) => "edited",
+            (None, None) => "",
+        };
+        Self {
+            id: message.id.to_string(),
+            url: format!("{ROOT}/apps/{}/messages/{}", app.id, message.id),
+            sender: message.sender.to_string(),
+            conversation: message.conversation.to_string(),
+            kind: format!("{} {}", message.category.as_str(), message.kind),
+            sent_at: Moment(message.sent_at),
+            state,
+        }
+    }
+}
+
+impl WebhookShare {
+    fn of(app: &App, owed: &OwedTo) -> Self {
+        Self {
+            webhook: owed.webhook.to_string(),
+            deliveries: owed.deliveries.iter().map(|(one, _)| Line::of(app, &owed.webhook, one)).collect(),
+            nothing: owed.owed_nothing.as_deref().map(why_nothing),
+        }
+    }
+}
+
+/// Why a webhook got nothing, in a sentence.
+fn why_nothing(reason: &str) -> &'static str {
+    match reason {
+        "no_trigger" => "It did not listen to this trigger at that time.",
+        "disabled" => "It was disabled at that time.",
+        "switched_off" => "It was switched off at that time.",
+        "created_later" => "It was made after the message.",
+        _ => "The record does not say: an earlier version wrote it.",
+    }
+}
+
+/// In the order of time; what happened in the same millisecond stays in the order of its causes.
+fn entries(app: &App, history: &MessageHistory) -> Vec<Entry> {
+    let message = &history.message;
+    let mut entries = Vec::new();
+    let mut add = |at, tone, what: String, url: Option<String>| {
+        entries.push(Entry { at: Moment(at), tone, what, url });
+    };
+    for call in &history.asked {
+        let why =
+            call.silence.as_ref().map(|cause| format!(" (no usable answer: {cause})")).unwrap_or_default();
+        let did = did(call.effect.as_ref(), &call.verdict, call.silence.is_some());
+        let what = format!("before_message asked {}: {did}{why}, in {}", call.webhook, micros(call.took_us));
+        let tone = if call.silence.is_some() { "warn" } else { "accent" };
+        add(call.at, tone, what, None);
+    }
+    add(message.sent_at, "good", format!("accepted from {}", message.sender), None);
+    if let Some(event) = &history.event {
+        add(event.created_at, "plain", format!("event {} ({})", event.id, event.trigger.id()), None);
+    }
+    for owed in &history.owed {
+        for (delivery, attempts) in &owed.deliveries {
+            let url = format!("{ROOT}/apps/{}/webhooks/{}/deliveries/{}", app.id, owed.webhook, delivery.id);
+            let name = format!("{} ({})", owed.webhook, delivery.id);
+            add(delivery.created_at, "plain", format!("owed to {name}"), Some(url.clone()));
+            for attempt in attempts {
+                let detail = attempt.detail.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+                let what = format!("attempt {} at {name}: {}{detail}", attempt.attempt, attempt.outcome);
+                let tone = if attempt.outcome.starts_with('2') { "good" } else { "bad" };
+                add(attempt.started_at, tone, what, Some(url.clone()));
+            }
+            if let Some(at) = delivery.ended_at {
+                add(at, "plain", format!("{} at {name}", delivery.status.as_str()), Some(url));
+            }
+        }
+    }
+    for (what, change) in [("edited", &message.edited), ("deleted", &message.deleted)] {
+        if let Some((at, by)) = change {
+            add(*at, "plain", format!("{what} by {by}"), None);
+        }
+    }
+    for mark in &history.marks {
+        for (what, at) in [("delivered to", mark.delivered_at), ("read by", mark.read_at)] {
+            if let Some(at) = at {
+                add(at, "good", format!("{what} {}", mark.uid), None);
+            }
+        }
+    }
+    entries.sort_by_key(|entry| entry.at.0);
+    entries
+}

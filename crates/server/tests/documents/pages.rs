@@ -1,0 +1,47 @@
+//! `/docs`: the page is whole, and lets nothing in from elsewhere.
+
+use std::collections::BTreeSet;
+
+use crate::requests::operations;
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn the_page_shows_every_operation_and_every_error_and_runs_nothing() {
+    let server = TestServer::start().await;
+    let page = server.raw("GET", "/docs", &[], Vec::new()).await;
+    assert_eq!(page.status, 200);
+    let policy = page.headers["content-security-policy"].to_str().expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'self';"), "{policy}");
+    let text = String::from_utf8(page.bytes.to_vec()).expect("a page is text");
+    let document = chathook_server::api::openapi::document();
+    for operation in operations(&document) {
+        assert!(text.contains(&format!("<article id=\"{}\">", operation.id)), "{}", operation.id);
+    }
+    for error in chathook_server::api::openapi::errors::ERRORS.iter() {
+        assert!(text.contains(&format!("<article id=\"{}\">", error.code)), "{}", error.code);
+    }
+    for (name, _) in document["components"]["schemas"].as_object().expect("schemas") {
+        assert!(text.contains(&format!(" id=\"schema-{name}\">")), "{name}");
+    }
+    let ids: Vec<&str> = text.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id stands twice");
+    assert!(!text.contains("<script") && !text.contains("style=") && !text.contains("src="));
+    let style = server.raw("GET", "/docs/page.css", &[], Vec::new()).await;
+    assert_eq!(
+        (style.status, style.headers["content-type"].as_bytes()),
+        (200, &b"text/css; charset=utf-8"[..])
+    );
+}
+
+#[tokio::test]
+async fn every_link_of_the_page_stays_on_it_or_leads_to_a_document() {
+    let server = TestServer::start().await;
+    let page = server.raw("GET", "/docs", &[], Vec::new()).await;
+    let text = String::from_utf8(page.bytes.to_vec()).expect("a page is text");
+    for link in text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        match link.strip_prefix('#') {
+            Some(place) => assert!(text.contains(&format!("id=\"{place}\"")), "{link}"),
+            None => assert_eq!(server.raw("GET", link, &[], Vec::new()).await.status, 200, "{link}"),
+        }
+    }
+}
