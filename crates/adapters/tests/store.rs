@@ -400,7 +400,6 @@ async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged()
         verdict: "pass",
         effect: None,
         silence: None,
-        effect: None,
         took_us: 1,
         at: AT,
     };

@@ -21,7 +21,7 @@ pub struct TestedView {
     pub detail: Option<String>,
     pub address: Option<String>,
     pub url: String,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(std::borrow::Cow<'static, str>, String)>,
     pub body: String,
     pub answer: Option<String>,
     /// The parts of the time that it took, in milliseconds.
