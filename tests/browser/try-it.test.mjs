@@ -3,13 +3,9 @@
 // SCREENSHOT, if set, says where to put a picture of the page; COLOR_SCHEME=dark makes it a dark one.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
+import { openBrowser } from "./chromium.mjs";
 
-const WAIT_MS = 15_000;
 const TRIGGERS = [
   "before_message",
   "after_message",
@@ -21,38 +17,16 @@ const TRIGGERS = [
 const url = process.env.CHATHOOK_URL;
 assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
 
-let context;
+let browser;
 let page;
-let profile;
-const troubles = [];
 
 before(async () => {
-  profile = await mkdtemp(join(tmpdir(), "chathook-browser-"));
-  context = await chromium.launchPersistentContext(profile, {
-    executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
-    headless: true,
-    args: [
-      "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    ],
-    colorScheme: process.env.COLOR_SCHEME ?? "light",
-    viewport: { width: 1440, height: 900 },
-    deviceScaleFactor: 2,
-  });
-  context.setDefaultTimeout(WAIT_MS);
-  page = context.pages()[0] ?? (await context.newPage());
-  page.on("pageerror", (error) => troubles.push(String(error)));
-  page.on("console", (entry) => {
-    // Includes what the Content-Security-Policy refuses.
-    if (entry.type() === "error") troubles.push(entry.text());
-  });
+  browser = await openBrowser();
+  page = browser.page;
   await page.goto(url);
 });
 
-after(async () => {
-  await context?.close();
-  if (profile) await rm(profile, { recursive: true, force: true });
-});
+after(() => browser?.close());
 
 const pane = (uid) => page.getByTestId(`pane-${uid}`);
 const dot = (uid, isOnline) => pane(uid).locator(`[data-testid="online-dot"][data-online="${isOnline}"]`);
@@ -184,5 +158,5 @@ test("who logs out is offline for the other, and can log in again", async () => 
 });
 
 test("the page had no trouble of its own", () => {
-  assert.deepEqual(troubles, []);
+  assert.deepEqual(browser.troubles, []);
 });

@@ -5,6 +5,7 @@ mod connection;
 mod pool;
 pub mod probe;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,7 +237,11 @@ fn request_of(post: &Post) -> Result<Request<Full<Bytes>>, Failure> {
     headers.insert(HOST, host.map_err(|_| Failure::Internal)?);
     for (name, value) in post.headers.lines() {
         let value = HeaderValue::from_maybe_shared(value.clone()).map_err(|_| Failure::Internal)?;
-        headers.insert(HeaderName::from_static(name), value);
+        let name = match name {
+            Cow::Borrowed(name) => HeaderName::from_static(name),
+            Cow::Owned(name) => HeaderName::try_from(name).map_err(|_| Failure::Internal)?,
+        };
+        headers.insert(name, value);
     }
     Ok(request)
 }

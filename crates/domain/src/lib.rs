@@ -20,6 +20,7 @@ pub mod message;
 pub mod receipt;
 pub mod signature;
 pub mod webhook;
+pub mod listener;
 pub mod verdict;
 pub mod event;
 pub mod delivery;

@@ -41,6 +41,30 @@ pub fn sample(trigger: Trigger, at: Time) -> Sample {
     }
 }
 
+/// Sets a field of a sample's data, named by a path such as `data.text`; what lacks on the way is made.
+///
+/// # Errors
+/// A sentence: the path leads through something that has no fields.
+pub fn set(data: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    let mut at = data;
+    for name in path.split('.') {
+        if name.is_empty() {
+            return Err(format!("'{path}' is no path such as data.text"));
+        }
+        if at.is_null() {
+            *at = json!({});
+        }
+        let found = match at {
+            Value::Object(fields) => Some(fields.entry(name).or_insert(Value::Null)),
+            Value::Array(items) => name.parse::<usize>().ok().and_then(|nth| items.get_mut(nth)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        };
+        at = found.ok_or_else(|| format!("'{path}' leads nowhere: there is no '{name}' in the sample"))?;
+    }
+    *at = value;
+    Ok(())
+}
+
 /// The sample message before it has a number, as `before_message` asks about it.
 #[must_use]
 pub fn message(at: Time) -> Accepted {
@@ -98,4 +122,29 @@ fn connection(at: Time) -> Sample {
         at,
     };
     Sample { data: change.to_data(at), key: Key::trusted(&format!("user/{uid}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_set_where_its_path_leads_and_made_where_it_lacks() {
+        let mut data = json!({"data": {"text": "a"}, "connections": [{"platform": "web"}]});
+        set(&mut data, "data.text", json!("b")).expect("a path");
+        set(&mut data, "connections.0.platform", json!("ios")).expect("a path");
+        set(&mut data, "data.metadata.order", json!(7)).expect("a path");
+        let metadata = json!({"order": 7});
+        let expected =
+            json!({"data": {"text": "b", "metadata": metadata}, "connections": [{"platform": "ios"}]});
+        assert_eq!(data, expected);
+    }
+
+    #[test]
+    fn a_path_that_leads_nowhere_is_refused() {
+        for path in ["", "data..text", "data.text.more", "connections.1.platform", "connections.x"] {
+            let mut data = json!({"data": {"text": "a"}, "connections": [{}]});
+            assert!(set(&mut data, path, json!(1)).is_err(), "{path}");
+        }
+    }
 }

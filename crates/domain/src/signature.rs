@@ -46,6 +46,7 @@ impl SigningSecret {
     /// Reads what [`Self::to_text`] writes; a secret without `whsec_` is taken as well.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
         let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text)).ok()?;
         (!bytes.is_empty()).then(|| Self::new(bytes))
     }

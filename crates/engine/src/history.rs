@@ -1,6 +1,8 @@
 //! What happened, looked up: deliveries, events in order, figures, the timeline of a message, notices.
 //! And the two things that a person may do about a delivery: now, and never.
 
+use std::borrow::Cow;
+
 use chathook_domain::history::{DeliveryId, Merged, Place};
 use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
@@ -17,7 +19,7 @@ use crate::request_headers::{headers, masked};
 pub struct ShownRequest {
     pub url: String,
     /// Signed at this moment; secrets are masked.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Engine {

@@ -4,7 +4,7 @@
 
 pub mod ports;
 pub mod caller;
-mod request_headers;
+pub mod request_headers;
 mod places;
 pub mod lines;
 pub mod tallies;
@@ -17,6 +17,7 @@ mod asked_log;
 mod muids;
 mod live;
 pub mod engine;
+pub mod listeners;
 pub mod upkeep;
 pub mod apps;
 pub mod users;

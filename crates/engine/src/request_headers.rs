@@ -1,5 +1,7 @@
 //! The headers that every webhook request carries, whether it is a delivery or asks before a message.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use chathook_domain::ids::{EventId, Time};
 use chathook_domain::webhook::Webhook;
@@ -28,11 +30,12 @@ pub(crate) fn headers(webhook: &Webhook, id: &EventId, now: Time, body: &str) ->
 }
 
 /// The headers for people: as they are sent, but for secrets.
-pub(crate) fn masked(headers: &Headers) -> Vec<(&'static str, String)> {
-    let shown = |(name, value): &(&'static str, Bytes)| {
+#[must_use]
+pub fn masked(headers: &Headers) -> Vec<(Cow<'static, str>, String)> {
+    let shown = |(name, value): &(Cow<'static, str>, Bytes)| {
         let value = String::from_utf8_lossy(value);
         let scheme = value.split_once(' ').map_or("", |(scheme, _)| scheme);
-        (*name, if *name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
+        (name.clone(), if name == "authorization" { format!("{scheme} {MASK}") } else { value.into_owned() })
     };
     headers.lines().iter().map(shown).collect()
 }

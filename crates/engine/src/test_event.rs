@@ -1,15 +1,17 @@
 //! Sample events sent by hand, on the way of real ones: the present configuration, the same guard, the
 //! same sender, the same clocks. Nothing of them is in any lane, and none has a number.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chathook_domain::app::App;
 use chathook_domain::delivery::{failure_detail, outcome_name};
 use chathook_domain::event::{Origin, body_for, envelope};
-use chathook_domain::ids::{AppId, WebhookId};
+use chathook_domain::ids::{AppId, EventId, Time, WebhookId};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::refusal::Refusal;
-use chathook_domain::sample;
+use chathook_domain::sample::{self, Sample};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::{self, Fate, Judgement, judge};
 use chathook_domain::webhook::{IDLE_CONNECTIONS_MAX, Webhook};
@@ -33,7 +35,7 @@ pub struct Tested {
     pub trigger: Trigger,
     pub url: String,
     /// As they were sent, but for secrets.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     pub body: String,
     pub is_success: bool,
     pub attempt: Attempt,
@@ -61,11 +63,7 @@ impl Engine {
         let webhook = self.webhook(&app.id, webhook).await?;
         let (id, at) = (self.event_id(), self.clock.now());
         let sample = sample::sample(trigger, at);
-        let open = envelope(trigger, &sample.data, Origin::Rest, &app);
-        let body = body_for(&open, &webhook.id);
-        let mut headers = headers(&webhook, &id, at, &body);
-        headers.write("chathook-test", true);
-        headers.write("chathook-key", &sample.key);
+        let SampleRequest { headers, body } = sample_request(&app, &webhook, trigger, &sample, &id, at);
         let post = post(trigger, &webhook, headers.clone(), &body, app.settings.before_message_budget_ms);
         let exchange = attempt(&*self.clock, &*self.endpoints, post).await;
         let is_success = exchange.outcome.is_success();
@@ -92,14 +90,33 @@ impl Engine {
     }
 }
 
-/// The request as the sender of such a trigger would make it.
-pub(crate) fn post(
-    trigger: Trigger,
+/// A sample event as a webhook is sent it.
+pub struct SampleRequest {
+    pub headers: Headers,
+    pub body: String,
+}
+
+/// The request that tells a webhook of a sample event.
+#[must_use]
+pub fn sample_request(
+    app: &App,
     webhook: &Webhook,
-    headers: Headers,
-    body: &str,
-    budget_ms: i64,
-) -> Post {
+    trigger: Trigger,
+    sample: &Sample,
+    id: &EventId,
+    at: Time,
+) -> SampleRequest {
+    let open = envelope(trigger, &sample.data, Origin::Rest, app);
+    let body = body_for(&open, &webhook.id);
+    let mut headers = headers(webhook, id, at, &body);
+    headers.write("chathook-test", true);
+    headers.write("chathook-key", &sample.key);
+    SampleRequest { headers, body }
+}
+
+/// The request as the sender of such a trigger would make it.
+#[must_use]
+pub fn post(trigger: Trigger, webhook: &Webhook, headers: Headers, body: &str, budget_ms: i64) -> Post {
     let millis = |ms: i64| Duration::from_millis(ms.max(0).cast_unsigned());
     let (connect_timeout, timeout, answer_bytes_max) = match trigger {
         Trigger::BeforeMessage => (millis(budget_ms), millis(budget_ms), verdict::ANSWER_BYTES_MAX),
@@ -132,7 +149,8 @@ fn kept(outcome: &Outcome) -> Option<String> {
 }
 
 /// What the answer would do to the sample message, by the rules of real ones.
-fn judged(webhook: &Webhook, outcome: &Outcome, at: chathook_domain::ids::Time) -> TestedVerdict {
+#[must_use]
+pub fn judged(webhook: &Webhook, outcome: &Outcome, at: Time) -> TestedVerdict {
     let mut accepted = sample::message(at);
     let judgement = judge(outcome, webhook.config.on_failure);
     let (judgement, fate) = take_effect(judgement, &mut accepted, webhook);

@@ -10,6 +10,7 @@ use chathook_domain::retention::{Cutoffs, Removal, WallWatch, held_since};
 use tokio::sync::watch;
 
 use crate::engine::{Engine, refuse};
+use crate::listeners::AbsentListeners;
 use crate::ports::upkeep::Walk;
 
 /// A start has better things to do.
@@ -26,9 +27,11 @@ pub struct Upkeep {
     watch: Option<WallWatch>,
     /// What is left of this look.
     chores: VecDeque<Chore>,
+    absent: AbsentListeners,
 }
 
 enum Chore {
+    Listeners,
     Doomed,
     Held,
     Old { app: AppId, walk: Walk, cutoffs: Cutoffs },
@@ -39,7 +42,7 @@ enum Chore {
 impl Upkeep {
     #[must_use]
     pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine, watch: None, chores: VecDeque::new() }
+        Self { engine, watch: None, chores: VecDeque::new(), absent: AbsentListeners::default() }
     }
 
     /// Runs until it is told to stop.
@@ -82,7 +85,7 @@ impl Upkeep {
 
     /// What there may be to do now.
     async fn look(&mut self) -> Result<VecDeque<Chore>, Refusal> {
-        let mut chores = VecDeque::from([Chore::Doomed]);
+        let mut chores = VecDeque::from([Chore::Listeners, Chore::Doomed]);
         if self.may_go_by_age().await? {
             chores.push_back(Chore::Held);
             let now = self.engine.clock.now();
@@ -126,9 +129,13 @@ impl Upkeep {
     }
 
     /// Does a piece of it; answers with what is left of it.
-    async fn work(&self, chore: Chore) -> Result<Option<Chore>, Refusal> {
+    async fn work(&mut self, chore: Chore) -> Result<Option<Chore>, Refusal> {
         let store = &self.engine.store;
         let rest = match chore {
+            Chore::Listeners => {
+                self.engine.remove_absent_listeners(&mut self.absent).await?;
+                Ok(None)
+            }
             Chore::Doomed => store.remove_doomed(None).await.map(|more| more.then_some(Chore::Doomed)),
             Chore::Held => {
                 let now = self.engine.clock.now();

@@ -2,6 +2,7 @@
 
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{AppId, WebhookId};
+use chathook_domain::listener::is_of_listener;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
@@ -17,6 +18,11 @@ impl Engine {
     pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.app(app).await?;
         self.judge_url(&draft.config.url)?;
+        self.make_webhook(app, draft).await
+    }
+
+    /// Makes a webhook whose URL is known to be fit.
+    pub(crate) async fn make_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.finish_removal(Doomed::Webhook(app.clone(), draft.id.clone())).await?;
         self.store.create_webhook(app, draft, self.fresh_secret(), self.clock.now()).await.map_err(refuse)
     }
@@ -41,8 +47,11 @@ impl Engine {
         if body.get("id").is_some_and(|given| given.as_str() != Some(id.as_str())) {
             return Err(Refusal::field(Code::BadRequest, "id", "cannot be changed"));
         }
-        let config = self.webhook(app, id).await?.config.changed_by(body)?;
-        self.judge_url(&config.url)?;
+        let present = self.webhook(app, id).await?.config;
+        let config = present.changed_by(body)?;
+        if config.url != present.url || !is_of_listener(&present.url) {
+            self.judge_url(&config.url)?;
+        }
         // Only a person who says so revives what a 410 switched off.
         let switched_off = match Fields::of(body)?.flag("enabled")? {
             Some(true) => SwitchedOff::Clear,
@@ -112,6 +121,10 @@ impl Engine {
 
     /// What can be told of a URL without a look-up: its scheme, and a literal address.
     fn judge_url(&self, url: &EndpointUrl) -> Result<(), Refusal> {
+        if is_of_listener(url) {
+            let complaint = "is that of a listener, which only 'chathook listen' makes";
+            return Err(Refusal::field(Code::BadRequest, "webhookURL", complaint));
+        }
         if !url.is_https() && !self.rules.allow_http {
             return Err(Refusal::field(Code::BadRequest, "webhookURL", "must be a valid HTTPS URL"));
         }

@@ -58,3 +58,9 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("DOMContentLoaded", () => dress(document));
 document.addEventListener("htmx:after:swap", () => dress(document));
+
+// What was asked of the server and refused is shown by the page itself, loaded again. Polls just try later.
+document.addEventListener("htmx:after:request", (event) => {
+  const { response, request } = event.detail.ctx;
+  if (request.method !== "GET" && response && response.status >= 400) location.reload();
+});

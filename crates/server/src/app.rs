@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
+use chathook_adapters::listeners::{ListenerEndpoints, Listeners};
 use chathook_adapters::local_bus::LocalBus;
 use chathook_adapters::resolver::THREADS_MAX;
 use chathook_adapters::sqlite::{Options, Sqlite};
@@ -29,6 +30,7 @@ use crate::api::{self, Api, ManagementCredentials};
 use crate::dashboard::{self, Transport};
 use crate::doors::Door;
 use crate::limits::Limits;
+use crate::listen::{self, Listening};
 use crate::reference;
 use crate::socket::{self, Sockets};
 
@@ -37,7 +39,7 @@ const STOP_MAX: Duration = Duration::from_secs(9);
 /// How often a stop looks whether the sockets have gone.
 const SOCKETS_LOOK: Duration = Duration::from_millis(10);
 const SWEEP_RETRY_MS: i64 = 1_000;
-/// Connections that the admin door takes at once; chat cannot fill these places.
+/// Connections that the admin door takes at once, beside those of listeners; chat cannot fill these places.
 const ADMIN_PLACES: usize = 16;
 
 /// Everything a server is made of.
@@ -63,6 +65,7 @@ pub struct Parts {
 pub struct Built {
     pub engine: Arc<Engine>,
     api: Arc<Api>,
+    listening: Arc<Listening>,
     sockets: Arc<Sockets>,
     bus: Arc<LocalBus>,
     parts: Doorways,
@@ -95,6 +98,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     tracing::info!(
         handles = limits.handles,
         connections_max = limits.connections,
+        listeners_max = limits.listeners,
         attempts_max = limits.attempts,
         hook_calls_max = limits.hook_calls,
         idle_connections_max = limits.idle_connections,
@@ -115,6 +119,8 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
         idle_connections_max: limits.idle_connections,
     })
     .map_err(anyhow::Error::msg)?;
+    let listeners = Listeners::bounded(limits.listeners);
+    let endpoints = ListenerEndpoints::new(listeners.clone(), Arc::new(endpoints));
     let bus = Arc::new(LocalBus::default());
     let ports = Ports {
         store: Arc::new(store),
@@ -137,20 +143,26 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
+    let listening = Arc::new(Listening { api: api.clone(), listeners });
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
     let doorways = Doorways { listen: parts.listen, admin_listen: parts.admin_listen, tls: parts.tls };
-    Ok(Built { engine, api, sockets, bus, parts: doorways, limits, stop, tasks })
+    Ok(Built { engine, api, listening, sockets, bus, parts: doorways, limits, stop, tasks })
 }
 
 impl Built {
     /// Opens the doors; `wrap` may add to and guard what the main one serves.
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
-        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let (places, admin_places) = match self.parts.admin_listen {
+            None => (self.limits.connections + self.limits.listeners, 0),
+            Some(_) => (self.limits.connections, ADMIN_PLACES + self.limits.listeners),
+        };
+        let places = Arc::new(Semaphore::new(places));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
         let chat = chat.merge(api::health_router(self.api.clone())).merge(reference::router());
         let transport = if self.parts.tls.is_some() { Transport::Tls } else { Transport::Plain };
         let dashboard = dashboard::router(self.api.clone(), transport);
         let management = api::management_router(self.api.clone()).merge(dashboard);
+        let management = management.merge(listen::router(self.listening.clone()));
         let (main, admin) = match self.parts.admin_listen {
             None => (chat.merge(management), None),
             Some(at) => (chat, Some((at, management.merge(api::health_router(self.api.clone()))))),
@@ -160,7 +172,7 @@ impl Built {
         self.serve(door, wrap(api::with_fallbacks(main)));
         let mut admin_address = None;
         if let Some((at, router)) = admin {
-            let places = Arc::new(Semaphore::new(ADMIN_PLACES));
+            let places = Arc::new(Semaphore::new(admin_places));
             let door = open_door(at, self.parts.tls.clone(), &places).await?;
             admin_address = Some(door.address());
             self.serve(door, api::with_fallbacks(router));

@@ -21,7 +21,7 @@ pub struct ServeFlags {
     /// Where to listen [default: 127.0.0.1:8080]
     #[arg(long, env = "CHATHOOK_LISTEN")]
     pub listen: Option<String>,
-    /// Where alone to serve /apps and /metrics; unset, --listen serves them
+    /// Where alone to serve /apps, /dashboard and /metrics; unset, --listen serves them
     #[arg(long, env = "CHATHOOK_ADMIN_LISTEN")]
     pub admin_listen: Option<String>,
     /// Where to keep the database, the master key and the credentials [default: ./chathook-data]

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod limits;
 pub mod doors;
 pub mod api;
+pub mod listen;
 pub mod socket;
 pub mod reference;
 pub mod dashboard;

@@ -16,6 +16,9 @@ const ATTEMPTS_MAX: usize = 2_048;
 /// A call holds as much. Sixteen webhooks that hang may have all their own bounds allow.
 const HOOK_CALLS_MAX: usize = 1_024;
 const IDLE_CONNECTIONS_MAX: usize = 2_048;
+/// Each is a person at work; more would be a mistake, and each may hold a few answers of up to 1 MiB.
+const LISTENERS_MAX: usize = 64;
+const LISTENERS_MIN: usize = 4;
 /// With fewer nothing works; a limit that does not allow for them is the operator's to raise.
 pub const SHARE_MIN: usize = 16;
 
@@ -26,6 +29,8 @@ pub struct Limits {
     pub handles: usize,
     /// Connections of clients, sockets among them.
     pub connections: usize,
+    /// Connections down which webhooks are delivered (`chathook listen`), beside those of clients.
+    pub listeners: usize,
     /// Requests to endpoints in flight, over all webhooks.
     pub attempts: usize,
     /// Calls to `before_message` endpoints in flight, over all webhooks.
@@ -43,7 +48,7 @@ impl Limits {
     }
 
     /// A quarter of what can be divided is for attempts, a quarter for idle connections, an eighth for
-    /// `before_message`, each up to what is of use; clients get the rest.
+    /// `before_message`, each up to what is of use; listeners get a few, and clients the rest.
     #[must_use]
     pub fn of(handles: usize) -> Self {
         let set_aside = HANDLES_OF_STORE + THREADS_MAX * HANDLES_OF_LOOK_UP + HANDLES_OF_ALL_ELSE;
@@ -51,8 +56,10 @@ impl Limits {
         let attempts = (left / 4).clamp(SHARE_MIN, ATTEMPTS_MAX);
         let idle_connections = (left / 4).clamp(SHARE_MIN, IDLE_CONNECTIONS_MAX);
         let hook_calls = (left / 8).clamp(SHARE_MIN, HOOK_CALLS_MAX);
-        let connections = left.saturating_sub(attempts + idle_connections + hook_calls).max(SHARE_MIN);
-        Self { handles, connections, attempts, hook_calls, idle_connections }
+        let listeners = (left / 32).clamp(LISTENERS_MIN, LISTENERS_MAX);
+        let taken = attempts + idle_connections + hook_calls + listeners;
+        let connections = left.saturating_sub(taken).max(SHARE_MIN);
+        Self { handles, connections, listeners, attempts, hook_calls, idle_connections }
     }
 }
 
@@ -70,13 +77,13 @@ mod tests {
     fn the_shares_fit_the_limit_and_all_work_with_1024_handles() {
         for handles in [256, 1_024, 4_096, 20_000, 1_048_576] {
             let limits = Limits::of(handles);
-            let shares = [limits.connections, limits.attempts, limits.hook_calls, limits.idle_connections];
-            let shares: usize = shares.iter().sum();
+            let to_clients = limits.connections + limits.listeners;
+            let shares = to_clients + limits.attempts + limits.hook_calls + limits.idle_connections;
             assert!(shares <= handles - 160, "{limits:?}");
             assert!(shares >= handles - 160 - 3, "nothing lies fallow: {limits:?}");
         }
         let usual = Limits::of(1_024);
-        assert_eq!((usual.connections, usual.attempts), (324, 216));
+        assert_eq!((usual.connections, usual.listeners, usual.attempts), (297, 27, 216));
         assert_eq!((usual.hook_calls, usual.idle_connections), (108, 216));
     }
 
@@ -84,6 +91,7 @@ mod tests {
     fn what_goes_to_endpoints_ends_at_what_is_of_use() {
         let limits = Limits::of(1_048_576);
         assert_eq!((limits.attempts, limits.hook_calls, limits.idle_connections), (2_048, 1_024, 2_048));
+        assert_eq!(limits.listeners, 64);
     }
 
     #[test]

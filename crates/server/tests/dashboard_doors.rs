@@ -173,3 +173,13 @@ async fn what_is_not_there_is_said_inside_the_navigation() {
     assert_eq!(browser.get("/").await.headers["location"], "/dashboard");
     assert_eq!(browser.send("DELETE", "/apps/new", &[], &[]).await.status, 405);
 }
+
+#[tokio::test]
+async fn with_a_door_of_its_own_the_dashboard_is_there_alone() {
+    let server = TestServer::with_admin_door().await;
+    let path = "/dashboard/login";
+    server.raw("GET", path, &[], Vec::new()).await.refused(404, "ERR_API_NOT_FOUND");
+    let admin = server.admin_address.expect("it has one");
+    let reply = support::http::send(admin, "GET", path, &[], Vec::new()).await;
+    assert_eq!(reply.status, 200);
+}

@@ -1,11 +1,13 @@
 //! The port through which every HTTP request to a customer's endpoint goes.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chathook_domain::listener::Listener;
 use chathook_domain::outcome::Outcome;
 use chathook_domain::webhook::EndpointUrl;
 
@@ -70,7 +72,7 @@ impl fmt::Debug for Post {
 /// written for this request stands in one piece of memory, and each value is a part of it.
 #[derive(Clone, Default)]
 pub struct Headers {
-    lines: Vec<(&'static str, Bytes)>,
+    lines: Vec<(Cow<'static, str>, Bytes)>,
     room: BytesMut,
 }
 
@@ -87,16 +89,16 @@ impl Headers {
     /// Adds a value of this request. The name is in lower case.
     pub fn write(&mut self, name: &'static str, value: impl fmt::Display) {
         write!(self.room, "{value}").expect("writing to memory does not fail");
-        self.lines.push((name, self.room.split().freeze()));
+        self.lines.push((Cow::Borrowed(name), self.room.split().freeze()));
     }
 
     /// Adds a value that many requests share. The name is in lower case.
-    pub fn share(&mut self, name: &'static str, value: Bytes) {
-        self.lines.push((name, value));
+    pub fn share(&mut self, name: impl Into<Cow<'static, str>>, value: Bytes) {
+        self.lines.push((name.into(), value));
     }
 
     #[must_use]
-    pub fn lines(&self) -> &[(&'static str, Bytes)] {
+    pub fn lines(&self) -> &[(Cow<'static, str>, Bytes)] {
         &self.lines
     }
 }
@@ -126,4 +128,9 @@ pub struct Exchange {
 #[async_trait]
 pub trait Endpoints: Send + Sync + 'static {
     async fn post(&self, post: Post) -> Exchange;
+
+    /// Whether somebody holds a connection of this listener open, and so is its endpoint.
+    fn is_listening(&self, _listener: &Listener) -> bool {
+        false
+    }
 }

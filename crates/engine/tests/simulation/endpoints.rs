@@ -30,7 +30,7 @@ impl Endpoints for WorldEndpoints {
 impl WorldEndpoints {
     async fn receive(&self, post: &Post) -> Outcome {
         let header = |name: &str| {
-            let line = post.headers.lines().iter().find(|(known, _)| *known == name);
+            let line = post.headers.lines().iter().find(|(known, _)| known == name);
             line.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
         };
         let row: i64 = post

@@ -83,6 +83,15 @@ impl Params {
         value.filter(|text| !text.is_empty())
     }
 
+    /// All values of a list, in whichever way it is written.
+    #[must_use]
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        let is_named = |known: &str| known.strip_suffix("[]").unwrap_or(known) == name;
+        let values =
+            self.0.iter().filter(|(known, _)| is_named(known)).flat_map(|(_, value)| value.split(','));
+        values.filter(|value| !value.is_empty()).collect()
+    }
+
     pub fn number(&self, name: &str, min: i64, max: i64) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|n| (min..=max).contains(n));

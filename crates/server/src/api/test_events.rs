@@ -48,7 +48,7 @@ pub struct TestShown {
 #[schema(as = TestedRequest)]
 pub struct RequestShown {
     url: String,
-    headers: BTreeMap<&'static str, String>,
+    headers: BTreeMap<String, String>,
     body: String,
 }
 
@@ -114,7 +114,7 @@ impl TestShown {
             success: tested.is_success,
             request: RequestShown {
                 url: tested.url,
-                headers: tested.headers.into_iter().collect(),
+                headers: tested.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
                 body: tested.body,
             },
             attempt: AttemptShown::of(&tested.attempt),

@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chathook_domain::ids::{AppId, WebhookId};
+use chathook_domain::listener::{Keep, Listener};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature::Overlap;
 use chathook_domain::webhook::{self, WebhookDraft, parse_trigger_ids};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -122,7 +123,7 @@ pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, p
         let search = search.to_lowercase();
         webhooks.retain(|webhook| webhook.config.name.to_lowercase().contains(&search));
     }
-    Ok(page_of(webhooks.iter().map(webhook::Webhook::to_json).collect(), request))
+    Ok(page_of(webhooks.iter().map(|webhook| shown(&api, webhook)).collect(), request))
 }
 
 /// Shows a webhook
@@ -132,7 +133,7 @@ pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, p
 )]
 pub async fn get_webhook(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String)>) -> Answer {
     let (app, id) = parse_ids(&ids)?;
-    Ok(data(api.engine.webhook(&app, &id).await?.to_json()))
+    Ok(data(shown(&api, &api.engine.webhook(&app, &id).await?)))
 }
 
 /// Changes a webhook
@@ -149,7 +150,7 @@ pub async fn update_webhook(
     JsonBody(body): JsonBody,
 ) -> Answer {
     let (app, id) = parse_ids(&ids)?;
-    Ok(data(api.engine.update_webhook(&app, &id, &body).await?.to_json()))
+    Ok(data(shown(&api, &api.engine.update_webhook(&app, &id, &body).await?)))
 }
 
 /// Gives a webhook another signing secret
@@ -239,6 +240,17 @@ pub async fn remove_triggers(
     api.engine.webhook(&app, &id).await?;
     api.engine.remove_triggers(&app, &id, parse_trigger_ids(&body)?).await?;
     Ok(done("Removed trigger successfully."))
+}
+
+/// A webhook, and of one whose endpoint is a connection whether that is open.
+fn shown(api: &Api, webhook: &webhook::Webhook) -> Value {
+    let mut object = webhook.to_json();
+    if let Some(listener) = Listener::of(&webhook.config.url) {
+        let is_kept = listener.keep == Keep::Kept;
+        object["listener"] =
+            json!({"connected": api.engine.endpoints.is_listening(&listener), "kept": is_kept});
+    }
+    object
 }
 
 fn parse_ids((app, id): &(String, String)) -> Result<(AppId, WebhookId), Refusal> {

@@ -31,6 +31,9 @@ mod replay;
 mod stats;
 mod message;
 mod notices;
+mod forward;
+mod trigger;
+mod listen;
 mod papers;
 
 /// What help says of the numbers in `exit`.
@@ -74,6 +77,10 @@ pub enum Command {
     Notices(notices::NoticesFlags),
     /// The people of an app
     Users(users::UsersFlags),
+    /// The app's events, POSTed to a server on this machine: no tunnel, no public address
+    Listen(listen::ListenFlags),
+    /// A sample event of any trigger, signed, sent from this machine to any URL
+    Trigger(trigger::TriggerFlags),
     /// The description of the HTTP API, OpenAPI 3.1, as the server serves it at /openapi.json
     Openapi,
     /// Print a script that completes commands in a shell
@@ -103,6 +110,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Doctor(flags) => doctor::run(*flags).await,
         Command::Apps(flags) => apps::run(flags).await,
         Command::Webhooks(flags) => webhooks::run(flags).await,
+        Command::Listen(flags) => listen::run(flags).await,
+        Command::Trigger(flags) => trigger::run(flags).await,
         Command::Deliveries(flags) => deliveries::run(flags).await,
         Command::Replay(flags) => replay::run(flags).await,
         Command::Stats(flags) => stats::run(flags).await,

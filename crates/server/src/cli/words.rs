@@ -2,7 +2,7 @@
 
 use chathook_domain::delivery::Status;
 use chathook_domain::trigger::Trigger;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// A trigger, by its id.
 pub fn triggers() -> PossibleValuesParser {
@@ -12,6 +12,11 @@ pub fn triggers() -> PossibleValuesParser {
         if trigger.payload_name() == trigger.id() { value } else { value.alias(trigger.payload_name()) }
     };
     PossibleValuesParser::new(Trigger::ALL.map(value))
+}
+
+/// The same, understood.
+pub fn trigger() -> impl TypedValueParser<Value = Trigger> {
+    triggers().map(|id| Trigger::parse(&id).expect("clap lets only known ones through"))
 }
 
 /// How a delivery stands.

@@ -11,7 +11,7 @@ use chathook_domain::refusal::{Code, Refusal};
 use sha2::{Digest as _, Sha256};
 
 use super::ROOT;
-use super::page::PageError;
+use super::failure::PageError;
 
 const CSS: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";

@@ -1,5 +1,6 @@
 //! One delivery: its attempts on a line of time, the request and the answers, and what may be done about it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use askama::Template;
@@ -68,7 +69,7 @@ struct AttemptLine {
 
 struct RequestShown {
     url: String,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     pretty: String,
     curl: String,
 }
@@ -168,7 +169,7 @@ impl RequestShown {
 fn curl(request: &ShownRequest, body: &str) -> String {
     let mut command = format!("curl -i {}", quoted(&request.url));
     for (name, value) in &request.headers {
-        if *name == "authorization" {
+        if name == "authorization" {
             command.push_str(" \\\n  -u \"$WEBHOOK_USER:$WEBHOOK_PASSWORD\"");
         } else {
             write!(command, " \\\n  -H {}", quoted(&format!("{name}: {value}")))
@@ -192,7 +193,10 @@ mod tests {
     fn the_command_survives_quotes_and_holds_no_secret() {
         let request = ShownRequest {
             url: "https://hooks.example.org/in?a=1&b=2".to_owned(),
-            headers: vec![("webhook-id", "evt_1".to_owned()), ("authorization", "Basic ***".to_owned())],
+            headers: vec![
+                ("webhook-id".into(), "evt_1".to_owned()),
+                ("authorization".into(), "Basic ***".to_owned()),
+            ],
         };
         let command = curl(&request, r#"{"text":"it's"}"#);
         let expected = "curl -i 'https://hooks.example.org/in?a=1&b=2' \\\n  -H 'webhook-id: evt_1' \\\n  \

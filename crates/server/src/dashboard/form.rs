@@ -6,7 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chathook_domain::refusal::{Code, Refusal};
 
-use super::page::PageError;
+use super::failure::PageError;
 
 /// The fields of a form that was sent and whose token was right.
 #[derive(Debug, Clone, Default)]
@@ -99,8 +99,8 @@ impl Filled {
     }
 
     #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.refusal.is_some()
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 }
 

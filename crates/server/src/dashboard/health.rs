@@ -69,7 +69,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
     let shown = Shown::of(&params);
     let health = visit.engine().endpoint_health(&app.id, &id, shown.window()?).await?;
     let title = format!("Health of {id}");
-    let page = visit.page_of(&app, Section::Overview, &title).await?;
+    let page = visit.page_of(&app, Section::Webhooks, &title).await?;
     let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
     let (tone, state) = state_of(&health.now);
     let total = &health.series.total;

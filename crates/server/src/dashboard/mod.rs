@@ -17,11 +17,14 @@ use futures_util::FutureExt as _;
 
 use crate::api::Api;
 
-pub mod assets;
+pub mod failure;
+pub mod flash;
 pub mod moment;
+pub mod assets;
 pub mod form;
 pub mod session;
 pub mod page;
+mod gate;
 mod csrf;
 mod log_in;
 mod apps;
@@ -33,6 +36,7 @@ mod replays;
 mod calls;
 mod messages;
 mod settings;
+mod webhooks;
 mod plot;
 mod figures;
 mod overview;
@@ -40,7 +44,7 @@ mod health;
 mod people;
 mod conversations;
 
-use page::PageError;
+use failure::PageError;
 use session::Sessions;
 
 /// Where all of it is; the session's cookie goes nowhere else.
@@ -106,7 +110,7 @@ pub fn router(api: Arc<Api>, transport: Transport) -> Router {
     let guarded = pages()
         .fallback(nowhere)
         .layer(middleware::from_fn(csrf::require_token))
-        .layer(middleware::from_fn_with_state(dashboard.clone(), session::require));
+        .layer(middleware::from_fn_with_state(dashboard.clone(), gate::require));
     let open = Router::new()
         .route("/login", get(log_in::show_login).post(log_in::log_in))
         .route("/assets/{hash}/{name}", get(assets::get_asset));
@@ -126,6 +130,7 @@ fn pages() -> Routes {
     Router::new()
         .route("/logout", post(log_in::log_out))
         .merge(apps::routes())
+        .merge(webhooks::routes())
         .merge(deliveries::routes())
         .merge(delivery::routes())
         .merge(replays::routes())

@@ -11,12 +11,13 @@ use chathook_domain::app::App;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_engine::engine::Engine;
 
+use super::failure::Failed;
 use super::session::Session;
 use super::{Dashboard, ROOT};
-use crate::api::ApiError;
-use crate::api::error::status_of;
 use crate::api::extract::app_id;
 
+pub use super::failure::PageError;
+pub use super::flash::{Flash, Tone};
 /// The query of a page; a broken one shows the error page.
 pub use crate::api::extract::Params as PageParams;
 
@@ -38,6 +39,7 @@ pub struct Visit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     Overview,
+    Webhooks,
     Deliveries,
     BeforeMessage,
     Messages,
@@ -48,8 +50,9 @@ pub enum Section {
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Overview,
+        Self::Webhooks,
         Self::Deliveries,
         Self::BeforeMessage,
         Self::Messages,
@@ -62,6 +65,7 @@ impl Section {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Overview => "Overview",
+            Self::Webhooks => "Webhooks",
             Self::Deliveries => "Deliveries",
             Self::BeforeMessage => "before_message",
             Self::Messages => "Messages",
@@ -75,6 +79,7 @@ impl Section {
     const fn path(self) -> &'static str {
         match self {
             Self::Overview => "overview",
+            Self::Webhooks => "webhooks",
             Self::Deliveries => "deliveries",
             Self::BeforeMessage => "before-message",
             Self::Messages => "messages",
@@ -109,44 +114,6 @@ pub struct AppLink {
 pub struct Crumb {
     pub label: String,
     pub url: String,
-}
-
-/// What came of the last deed, shown once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flash {
-    pub tone: Tone,
-    pub text: String,
-    /// Something that no page shows again, under its name.
-    pub secret: Option<(String, String)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    Good,
-    Bad,
-}
-
-impl Flash {
-    #[must_use]
-    pub fn good(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Good, text: text.into(), secret: None }
-    }
-
-    #[must_use]
-    pub fn bad(text: impl Into<String>) -> Self {
-        Self { tone: Tone::Bad, text: text.into(), secret: None }
-    }
-
-    /// The same with a secret that is shown this once.
-    #[must_use]
-    pub fn with_secret(self, name: &str, value: String) -> Self {
-        Self { secret: Some((name.to_owned(), value)), ..self }
-    }
-
-    #[must_use]
-    pub const fn is_bad(&self) -> bool {
-        matches!(self.tone, Tone::Bad)
-    }
 }
 
 impl Visit {
@@ -225,10 +192,15 @@ impl Page {
         &Section::ALL
     }
 
+    /// The path of the page's app, of the whole dashboard where it has none.
+    #[must_use]
+    pub fn app_url(&self) -> String {
+        self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url)
+    }
+
     #[must_use]
     pub fn section_url(&self, section: &Section) -> String {
-        let app = self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url);
-        format!("{app}/{}", section.path())
+        format!("{}/{}", self.app_url(), section.path())
     }
 
     #[must_use]
@@ -263,52 +235,12 @@ pub fn render_with(status: StatusCode, template: &impl Template) -> Answer {
     Ok((status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response())
 }
 
-/// Why there is no such page; the error page says it, with the API's status.
-#[derive(Debug)]
-pub struct PageError(Failed);
-
-/// What a response carries that is to become the error page.
-#[derive(Debug, Clone)]
-pub struct Failed {
-    refusal: Refusal,
-    status: StatusCode,
-}
-
-impl PageError {
-    #[must_use]
-    pub const fn with_status(refusal: Refusal, status: StatusCode) -> Self {
-        Self(Failed { refusal, status })
-    }
-}
-
-impl From<Refusal> for PageError {
-    fn from(refusal: Refusal) -> Self {
-        Self::with_status(refusal.clone(), status_of(refusal.code))
-    }
-}
-
-impl From<ApiError> for PageError {
-    fn from(error: ApiError) -> Self {
-        Self::with_status(error.refusal().clone(), error.status())
-    }
-}
-
 #[derive(Template)]
 #[template(path = "dashboard/error.html")]
 struct ErrorPage<'a> {
     page: Page,
     status: u16,
     refusal: &'a Refusal,
-}
-
-impl IntoResponse for PageError {
-    /// By itself a sentence, for who is not logged in; [`show_failure`] makes a page of it.
-    fn into_response(self) -> Response {
-        let Self(failed) = self;
-        let mut response = (failed.status, failed.refusal.message.clone()).into_response();
-        response.extensions_mut().insert(failed);
-        response
-    }
 }
 
 /// The error page, inside the navigation as far as that can be had.

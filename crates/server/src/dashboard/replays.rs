@@ -101,7 +101,7 @@ async fn replays_page(
     Ok(ReplaysPage {
         page: page_of(visit, &app, &webhook.id, "Replay").await?,
         webhook: webhook.id.to_string(),
-        form: if form.is_refused() { form } else { fresh_form(&webhook) },
+        form: if form.refusal().is_some() { form } else { fresh_form(&webhook) },
         triggers: recorded(&webhook),
         is_off: !webhook.is_on(),
         jobs: jobs.iter().map(|job| JobLine::of(&app, &webhook.id, job)).collect(),

@@ -159,6 +159,7 @@ fn greet(address: &str) {
         "address: http://{address}
 
 Open it in a browser: two sample users chat, and every webhook shows beside them.
+The dashboard is at http://{address}/dashboard: log in with {DEV_MANAGEMENT_KEY} and {DEV_MANAGEMENT_SECRET}.
 Or paste one of these:
 
 curl -s http://{address}/v3/messages -H 'apikey: {DEV_API_KEY}' -H 'onBehalfOf: ana' \

@@ -13,3 +13,6 @@ mod tail;
 mod history;
 mod papers;
 mod terminal;
+mod listen;
+mod listen_breaks;
+mod trigger;

@@ -137,6 +137,12 @@ impl Going {
         in_time("the command prints a line", self.lines.next_line()).await.expect("text").expect("a line")
     }
 
+    /// Tells it to stop, as a person's Ctrl-C or a supervisor does.
+    pub fn terminate(&self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    }
+
     /// Its exit code, once it has ended by itself.
     pub async fn ended(&mut self) -> i32 {
         let status = in_time("the command ends", self.child.wait()).await.expect("it is ours to wait for");

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex};
 
+use base64::Engine as _;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -18,6 +19,16 @@ use super::in_time;
 pub struct Ca {
     pub der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    /// As files hold it.
+    pub fn to_pem(&self) -> String {
+        let text = base64::engine::general_purpose::STANDARD.encode(&self.der);
+        let lines: Vec<&str> =
+            text.as_bytes().chunks(64).map(|c| std::str::from_utf8(c).expect("ASCII")).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    }
 }
 
 pub fn ca() -> &'static Ca {
@@ -154,12 +165,22 @@ pub struct Endpoint {
 impl Endpoint {
     /// Answers `200 {}` until told otherwise.
     pub async fn start() -> Self {
-        Self::showing(acceptor()).await
+        Self::showing_at(0, acceptor()).await
+    }
+
+    /// The same at this port.
+    pub async fn start_at(port: u16) -> Self {
+        Self::showing_at(port, acceptor()).await
     }
 
     /// The same, with a certificate of the test's own.
     pub async fn showing(acceptor: TlsAcceptor) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::showing_at(0, acceptor).await
+    }
+
+    /// At this port; 0 is any that is free.
+    async fn showing_at(port: u16, acceptor: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let script = Arc::new(Mutex::new(Script::default()));
         let (sender, arrived) = mpsc::unbounded_channel();

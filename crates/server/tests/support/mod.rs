@@ -6,6 +6,7 @@ pub mod browser;
 pub mod command;
 pub mod endpoint;
 pub mod http;
+pub mod passage;
 pub mod post;
 pub mod presence_ledger;
 pub mod server;

@@ -44,6 +44,8 @@ impl Dice for NoJitter {
 pub struct TestServer {
     running: Option<Running>,
     pub address: SocketAddr,
+    /// The door of management alone, where there is one.
+    pub admin_address: Option<SocketAddr>,
     pub clock: ManualClock,
     limits: Limits,
     dir: TempDir,
@@ -77,7 +79,19 @@ impl TestServer {
         let dir = tempfile::tempdir().expect("a directory");
         let clock = ManualClock::at(Time::from_ms(NOW_MS));
         let running = run(dir.path().to_owned(), clock.clone(), limits).await;
-        Self { address: running.address, running: Some(running), clock, limits, dir }
+        Self { address: running.address, admin_address: None, running: Some(running), clock, limits, dir }
+    }
+
+    /// A server that takes management calls at a door of their own.
+    pub async fn with_admin_door() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = ManualClock::at(Time::from_ms(NOW_MS));
+        let limits = Limits::here();
+        let mut parts = parts(dir.path().to_owned(), clock.clone(), limits);
+        parts.admin_listen = Some(parts.listen);
+        let running = build(parts).await.expect("it starts").open(|router| router).await.expect("free ports");
+        let (address, admin_address) = (running.address, running.admin_address);
+        Self { address, admin_address, running: Some(running), clock, limits, dir }
     }
 
     /// Stops the server and starts another on the same data directory; its address is another.

@@ -32,6 +32,18 @@ pub struct Webhook {
     pub updated_at: i64,
     /// Why the server switched it off, where it did.
     pub switched_off: Option<String>,
+    /// Of a webhook whose endpoint is a connection (`chathook listen`).
+    pub listener: Option<ListenerShown>,
+}
+
+/// A connection that takes the place of an endpoint.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct ListenerShown {
+    /// Whether somebody listens now.
+    pub connected: bool,
+    /// Whether the webhook stays when nobody listens any more.
+    pub kept: bool,
 }
 
 /// What silence of a `before_message` webhook means: the message goes on, or is refused.

@@ -1,0 +1,251 @@
+// Walks the dashboard of a running `chathook dev` as a person would, in Chromium; CHATHOOK_URL says where it is.
+// SCREENSHOTS, if set, names a directory for pictures of the pages: light, dark, and on a phone.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openBrowser } from "./chromium.mjs";
+
+const KEY = "dev-key";
+const SECRET = "dev-secret";
+const PHONE = { width: 390, height: 844 };
+const DESK = { width: 1280, height: 900 };
+
+const url = process.env.CHATHOOK_URL;
+assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
+
+let browser;
+let page;
+let axe;
+/** The app that this test makes, and its webhook's page. */
+let app;
+const hook = () => `${app}/webhooks/audit`;
+
+/** An endpoint that takes everything. */
+const endpoint = createServer((request, response) => {
+  request.resume().on("end", () => response.end(JSON.stringify({ seen: request.headers["webhook-id"] })));
+});
+
+before(async () => {
+  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
+  page = browser.page;
+});
+
+after(async () => {
+  await browser?.close();
+  endpoint.closeAllConnections();
+  endpoint.close();
+});
+
+const endpointUrl = () => `http://127.0.0.1:${endpoint.address().port}/hook`;
+const button = (name, on = page) => on.getByRole("button", { name });
+const secretShown = () => page.locator("#flash-secret");
+
+async function logIn(secret = SECRET, on = page) {
+  await on.getByLabel("Management key").fill(KEY);
+  await on.getByLabel("Management secret").fill(secret);
+  await button("Log in", on).click();
+}
+
+async function manage(method, path, body) {
+  const headers = { key: KEY, secret: SECRET, "content-type": "application/json" };
+  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+  assert.equal(answer.status, 200, path);
+  return (await answer.json()).data;
+}
+
+/** Looks at the page as it is: axe finds nothing serious in light and dark, and a phone need not scroll sideways. */
+async function look(name) {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+    assert.deepEqual(told, [], `${name}, ${colorScheme}`);
+    await picture(`${name}-${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(PHONE);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${name}: ${wide} px wider than a phone`);
+  await picture(`${name}-phone`);
+  await page.setViewportSize(DESK);
+}
+
+async function picture(name) {
+  const dir = process.env.SCREENSHOTS;
+  if (dir) await page.screenshot({ path: `${dir}/${name}.png`, fullPage: true, animations: "disabled" });
+}
+
+test("wrong credentials are refused, the right ones lead to the page that was asked for", async () => {
+  await page.goto(`${url}/dashboard/apps/new`);
+  await logIn("not-it");
+  await page.getByRole("alert").filter({ hasText: "wrong" }).waitFor();
+  await look("log-in");
+  await logIn();
+  await page.getByRole("heading", { name: "New app" }).waitFor();
+});
+
+test("an app is made, with its keys in sight and times in the reader's zone", async () => {
+  await page.goto(`${url}/dashboard`);
+  await look("apps");
+  await page.getByRole("link", { name: "New app" }).click();
+  await look("app-new");
+  await page.getByLabel("Name").fill("Flower shop");
+  await button("Make the app").click();
+  await page.getByRole("status").filter({ hasText: "made" }).waitFor();
+  app = page.url().replace(/\/settings$/, "");
+  const key = page.locator("#key-fullAccess");
+  assert.match(await key.textContent(), /^[0-9a-f]{40}$/);
+  const time = page.locator("time").first();
+  assert.doesNotMatch(await time.textContent(), /UTC/);
+  assert.match(await time.getAttribute("title"), /^\d{4}-.*Z$/);
+  await look("settings");
+});
+
+test("a setting that cannot be is refused at its field, and kept as typed", async () => {
+  await page.getByLabel("Budget of a message").fill("7");
+  await page.getByLabel("Allowed origins").fill("https://flowers.example\nhttps://other.example");
+  await button("Save").click();
+  await page.getByText("Must be a whole number from 100 to 5000.").waitFor();
+  assert.equal(await page.getByLabel("Budget of a message").inputValue(), "7");
+  await page.getByLabel("Budget of a message").fill("1500");
+  await button("Save").click();
+  await page.getByRole("status").filter({ hasText: "saved" }).waitFor();
+  const settings = await manage("GET", `/apps/${app.split("/").pop()}/settings`);
+  assert.equal(settings.beforeMessageBudgetMs, 1500);
+  assert.deepEqual(settings.allowedOrigins, ["https://flowers.example", "https://other.example"]);
+});
+
+test("a webhook whose URL is refused says why at the field; mended, it shows its secret once", async () => {
+  await page.getByRole("link", { name: "Webhooks", exact: true }).click();
+  await look("webhooks-empty");
+  await page.getByRole("link", { name: "New webhook" }).click();
+  await look("webhook-new");
+  await page.getByLabel("Id", { exact: true }).fill("audit");
+  await page.getByLabel("Name", { exact: true }).fill("Audit trail");
+  await page.getByLabel("URL").fill("https://10.0.0.1/hook");
+  await page.getByLabel("before_message", { exact: true }).check();
+  await page.getByLabel("after_message", { exact: true }).check();
+  await button("Make the webhook").click();
+  const why = page.locator("#e-webhookURL");
+  await why.filter({ hasText: "Is refused" }).waitFor();
+  await look("webhook-refused");
+  assert.ok(await page.getByLabel("after_message", { exact: true }).isChecked(), "what was ticked stays so");
+  await page.getByLabel("URL").fill(endpointUrl());
+  await button("Make the webhook").click();
+  await secretShown().waitFor();
+  assert.match(await secretShown().textContent(), /^whsec_/);
+  await page.reload();
+  assert.equal(await secretShown().count(), 0);
+});
+
+test("a test shows the request and the answer, without leaving the page", async () => {
+  await page.evaluate(() => { globalThis.stayed = true; });
+  await button("Send a test of before_message").click();
+  const tested = page.locator("#tested");
+  await tested.getByText("The message would go on with what the answer adds.").waitFor();
+  await button("Send a test of after_message").click();
+  await tested.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
+  assert.match(await page.getByLabel("Headers of the request").textContent(), /chathook-test: true/);
+  const body = JSON.parse(await page.getByLabel("Body of the request").textContent());
+  assert.equal(body.trigger, "after_message");
+  const answer = JSON.parse(await page.getByLabel("Body of the answer").textContent());
+  assert.match(answer.seen, /^./);
+  assert.ok(await page.evaluate(() => globalThis.stayed), "the page was loaded anew");
+  await look("webhook");
+});
+
+test("the page follows what happens elsewhere", async () => {
+  const path = `/apps/${app.split("/").pop()}/webhooks/audit`;
+  await manage("PUT", path, { enabled: false });
+  await page.locator("#live").getByText("disabled", { exact: true }).waitFor();
+  await manage("PUT", path, { enabled: true });
+  await page.locator("#live").getByText("on", { exact: true }).waitFor();
+  assert.ok(await page.evaluate(() => globalThis.stayed), "the page was loaded anew");
+});
+
+test("the secret is rotated, and the webhook disabled and enabled", async () => {
+  await button("Rotate").click();
+  await secretShown().waitFor();
+  await look("webhook-rotated");
+  await page.getByText("signs beside the present one until").waitFor();
+  await button("Disable").click();
+  await page.getByText("Nothing new is owed to it.", { exact: false }).first().waitFor();
+  await look("webhook-disabled");
+  await button("Enable").click();
+  await button("Disable").waitFor();
+});
+
+test("a webhook is changed, and what is not named stays", async () => {
+  await page.getByRole("link", { name: "Change" }).click();
+  await look("webhook-edit");
+  await page.getByLabel("Patience").fill("forever");
+  await page.getByLabel("before_message", { exact: true }).uncheck();
+  await button("Save").click();
+  await page.locator("#e-patienceSeconds").filter({ hasText: "unlimited" }).waitFor();
+  await page.getByLabel("Patience").fill("unlimited");
+  await button("Save").click();
+  await page.getByText("the order is strict").waitFor();
+  const triggers = await manage("GET", `/apps/${app.split("/").pop()}/webhooks/audit/triggers`);
+  assert.deepEqual(triggers.map(({ id }) => id), ["after_message"]);
+  await page.getByRole("navigation", { name: "This app" }).getByRole("link", { name: "Webhooks" }).click();
+  await look("webhooks");
+});
+
+test("everything is reached by keyboard, and a page begins with a way past its head", async () => {
+  await page.goto(app + "/webhooks");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to the page");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "New webhook");
+  await page.locator(".switcher summary").focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".menu-list").waitFor();
+  await look("switcher");
+  await page.keyboard.press("Escape");
+  await page.locator(".menu-list").waitFor({ state: "hidden" });
+});
+
+test("without JavaScript the same things are done", async () => {
+  const other = await openBrowser({ javaScriptEnabled: false });
+  await other.page.goto(hook());
+  await logIn(SECRET, other.page);
+  await button("Send a test of after_message", other.page).click();
+  await other.page.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
+  assert.match(await other.page.locator("time").first().textContent(), /UTC$/);
+  await button("Log out", other.page).click();
+  await other.page.getByLabel("Management key").waitFor();
+  await other.close();
+});
+
+test("a webhook and its app are deleted, and gone", async () => {
+  await page.goto(hook());
+  await page.getByRole("link", { name: "Delete…" }).click();
+  await look("webhook-delete");
+  await button("Delete the webhook").click();
+  await page.getByRole("status").filter({ hasText: "is deleted" }).waitFor();
+  await page.goto(`${app}/settings`);
+  await page.getByRole("link", { name: "Delete…" }).click();
+  await look("app-delete");
+  await page.getByLabel("App id").fill("something else");
+  await button("Delete the app").click();
+  await page.locator("#e-confirm").filter({ hasText: "Must be the app's id" }).waitFor();
+  await page.getByLabel("App id").fill(app.split("/").pop());
+  await button("Delete the app").click();
+  await page.getByRole("status").filter({ hasText: "is deleted" }).waitFor();
+  assert.equal(await page.getByRole("link", { name: "Flower shop" }).count(), 0);
+});
+
+test("the pages had no trouble of their own", () => {
+  // The answers that refuse are what some tests ask for; browsers write them down.
+  const own = browser.troubles.filter((text) => !text.includes("the server responded with a status of 4"));
+  assert.deepEqual(own, []);
+});
