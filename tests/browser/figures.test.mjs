@@ -1,0 +1,128 @@
+// Looks at the overview, the health of an endpoint, people and conversations of a running `chathook dev`, in Chromium;
+// CHATHOOK_URL says where it is. SCREENSHOTS, if set, names a directory for pictures: light, dark, and on a phone.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { openBrowser } from "./chromium.mjs";
+
+const KEYS = { key: "dev-key", secret: "dev-secret", "content-type": "application/json" };
+const PHONE = { width: 390, height: 844 };
+const DESK = { width: 1280, height: 900 };
+
+const url = process.env.CHATHOOK_URL;
+assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
+
+let browser;
+let page;
+let axe;
+/** The app that this test makes, below the dashboard's root. */
+let app;
+let apikey;
+let status = 200;
+
+/** An endpoint that answers what it is told to. */
+const endpoint = createServer((request, response) => {
+  request.resume().on("end", () => response.writeHead(status).end());
+});
+
+async function call(method, path, body, headers = KEYS) {
+  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
+  assert.equal(answer.status, 200, `${method} ${path}: ${await answer.clone().text()}`);
+  return (await answer.json()).data;
+}
+
+async function send(from, to, text) {
+  const headers = { apikey, onBehalfOf: from, "content-type": "application/json" };
+  return call("POST", "/v3/messages", { receiver: to, receiverType: "user", data: { text } }, headers);
+}
+
+before(async () => {
+  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+  browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
+  page = browser.page;
+  const made = await call("POST", "/apps", { name: "Figures", region: "eu", version: "3" });
+  apikey = Object.values(made.apiKeys).find((key) => key.scope === "fullAccess").apiKey;
+  app = `/apps/${made.id}`;
+  await page.goto(`${url}/dashboard${app}/overview`);
+  await page.getByLabel("Management key").fill(KEYS.key);
+  await page.getByLabel("Management secret").fill(KEYS.secret);
+  await page.getByRole("button", { name: "Log in" }).click();
+});
+
+after(async () => {
+  await browser?.close();
+  endpoint.closeAllConnections();
+  endpoint.close();
+});
+
+/** axe finds nothing serious in light and dark, and a phone need not scroll sideways. */
+async function look(name) {
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+    const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+    assert.deepEqual(told, [], `${name}, ${colorScheme}`);
+    await picture(`${name}-${colorScheme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize(PHONE);
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${name}: ${wide} px wider than a phone`);
+  await picture(`${name}-phone`);
+  await page.setViewportSize(DESK);
+}
+
+async function picture(name) {
+  const dir = process.env.SCREENSHOTS;
+  if (dir) await page.screenshot({ path: `${dir}/${name}.png`, fullPage: true, animations: "disabled" });
+}
+
+test("an app without a webhook says what to do next, and its figures follow without a reload", async () => {
+  await page.getByText("This app has no webhook yet").waitFor();
+  await look("overview-empty");
+  const hook = { id: "audit", name: "Audit", webhookURL: `http://127.0.0.1:${endpoint.address().port}/hook` };
+  await call("POST", `${app}/webhooks`, hook);
+  await call("POST", `${app}/webhooks/audit/triggers`, { triggerIds: ["after_message"] });
+  for (let n = 0; n < 5; n += 1) await send("ana", "ben", `hello ${n}`);
+  await page.getByRole("img", { name: "Messages and deliveries per minute" }).waitFor();
+  await page.getByRole("heading", { name: "Nothing needs a person" }).waitFor();
+});
+
+test("an endpoint that fails comes first in the overview, and leads to its health", async () => {
+  status = 503;
+  for (const [from, to] of [["ana", "ben"], ["ana", "chloe"], ["ana", "dev"], ["ana", "emma"], ["ben", "chloe"],
+    ["ben", "dev"], ["ben", "emma"], ["chloe", "dev"], ["chloe", "emma"], ["dev", "emma"]]) {
+    await send(from, to, "is anybody there?");
+  }
+  const needs = page.locator("section", { has: page.getByRole("heading", { name: "Needs a person" }) });
+  await needs.getByText("Nothing has succeeded").waitFor();
+  await look("overview");
+  await page.getByRole("link", { name: "Last day" }).click();
+  await page.getByRole("img", { name: "Attempts per minute" }).waitFor();
+  await needs.getByRole("link", { name: "audit" }).click();
+  await page.getByRole("heading", { name: "Health of audit" }).waitFor();
+  await page.getByRole("row", { name: /^5xx 10/ }).waitFor();
+  await page.getByRole("row", { name: /opened/ }).waitFor();
+  await look("health");
+});
+
+test("a person is found by a part of their name, with their conversations and messages", async () => {
+  await page.getByRole("link", { name: "People" }).click();
+  await look("people");
+  await page.getByLabel("Uid or name holds").fill("hlo");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("link", { name: "Chloe" }).click();
+  await page.getByText("Offline.").waitFor();
+  await look("person");
+  await page.getByRole("link", { name: "Conversations", exact: true }).first().click();
+  await look("conversations");
+  await page.getByRole("link", { name: "ana and ben" }).click();
+  await look("conversation");
+  assert.deepEqual(browser.troubles, []);
+});
