@@ -43,6 +43,29 @@ enum State {
     },
 }
 
+/// How a circuit stands at some moment, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    pub state: StandState,
+    /// The endpoint asked for a pause, which ends then.
+    pub paused_until: Option<i64>,
+    pub failures_in_row: u32,
+    /// What may be in flight.
+    pub allowed: usize,
+}
+
+/// Ticks, as everywhere here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StandState {
+    Closed,
+    /// Nothing goes out until then; then one.
+    Open {
+        probe_at: i64,
+    },
+    /// The one is out.
+    Probing,
+}
+
 /// What an attempt is to the circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -83,6 +106,18 @@ impl Circuit {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.state != State::Closed
+    }
+
+    #[must_use]
+    pub fn stand(&self, now: i64) -> Stand {
+        let state = match self.state {
+            State::Closed => StandState::Closed,
+            State::Open { probe_at, .. } => StandState::Open { probe_at },
+            State::Probing { .. } => StandState::Probing,
+        };
+        let paused_until = (self.paused_until > now).then_some(self.paused_until);
+        let (failures_in_row, allowed) = (self.failures_in_row, self.in_flight_allowed());
+        Stand { state, paused_until, failures_in_row, allowed }
     }
 
     /// Whether the endpoint was seen to work since this tick.

@@ -31,6 +31,14 @@ pub struct Owed {
     pub replay: Option<i64>,
 }
 
+impl Owed {
+    /// When what it tells of came in; of a replay that says nothing.
+    #[must_use]
+    pub fn came_in_at(&self) -> Option<Time> {
+        self.event_id.made_at().filter(|_| self.replay.is_none())
+    }
+}
+
 /// Where a delivery stands, as listings name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {

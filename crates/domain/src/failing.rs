@@ -3,6 +3,7 @@
 use crate::circuit::Turn;
 use crate::ids::{Now, Time};
 use crate::outcome::{Blame, Outcome};
+use crate::turn::Turned;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// A webhook that has been failing for so long is switched off.
@@ -29,6 +30,8 @@ pub enum Note {
     FailedTooLong,
     /// The endpoint answered 410: it is to be switched off.
     Gone,
+    /// For the circuit's history.
+    Turned(Turned),
 }
 
 #[derive(Debug, Clone, Default)]

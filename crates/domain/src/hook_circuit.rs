@@ -2,6 +2,7 @@
 //! made to wait for it (design 5). Time is ticks in milliseconds. Deliveries have another circuit.
 
 use crate::outcome::{Failure, Outcome};
+use crate::turn::TurnKind;
 
 /// Silences in a row that open the circuit (design 5).
 const SILENCES_MAX: u32 = 5;
@@ -43,8 +44,26 @@ impl HookCircuit {
         }
     }
 
-    /// Takes note of what came of a call, whichever state it began in.
-    pub fn note(&mut self, outcome: &Outcome, tick: i64) {
+    /// Takes note of what came of a call, whichever state it began in. Tells where that opened or closed it.
+    pub fn note(&mut self, outcome: &Outcome, tick: i64) -> Option<TurnKind> {
+        let was_open = self.is_open();
+        self.take_note(outcome, tick);
+        match (was_open, self.is_open()) {
+            (false, true) => Some(TurnKind::Opened),
+            (true, false) => Some(TurnKind::Closed),
+            (false, false) | (true, true) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Closed { .. } => false,
+            Self::Open { .. } => true,
+        }
+    }
+
+    fn take_note(&mut self, outcome: &Outcome, tick: i64) {
         match (Sign::of(outcome), &mut *self) {
             (Sign::Answer, _) => *self = Self::default(),
             (Sign::Silence, Self::Closed { silences }) => {

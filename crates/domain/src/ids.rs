@@ -208,6 +208,15 @@ impl fmt::Display for MessageId {
     }
 }
 
+impl EventId {
+    /// When the id was made: its first 48 bits, as in a UUID of version 7.
+    #[must_use]
+    pub fn made_at(&self) -> Option<Time> {
+        let digits = self.as_str().strip_prefix("evt_")?.get(..12)?;
+        i64::from_str_radix(digits, 16).ok().map(Time::from_ms)
+    }
+}
+
 /// A reading of the wall clock: milliseconds since 1970, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time {

@@ -9,11 +9,13 @@ use crate::delivery::Owed;
 use crate::failing::{Failing, Note};
 use crate::ids::{LaneKey, Now, Time};
 use crate::lane::{Bounds, Due, Lanes, Room};
+use crate::turn::{TurnKind, Turned, cause};
 
 pub use self::fetch::{AskedFetch, LineFetch, LineFetched};
 
 mod fetch;
 mod returned;
+mod turned;
 #[cfg(test)]
 mod tests;
 
@@ -68,6 +70,7 @@ pub struct Line {
     last_kind: Kind,
     over: Over,
     notes: Vec<Note>,
+    turns: Vec<Turned>,
 }
 
 /// Whether a delivery in flight is still wanted.
@@ -126,6 +129,7 @@ impl Line {
             last_kind: Kind::Aside,
             over: Over::No,
             notes: Vec::new(),
+            turns: Vec::new(),
         }
     }
 
@@ -143,6 +147,9 @@ impl Line {
 
     /// A person has changed the endpoint, or switched it on again: it starts with a closed circuit.
     pub fn begin_anew(&mut self, now: Now) {
+        if self.circuit.is_open() {
+            self.keep_turn_without_outcome(TurnKind::Closed, cause::CHANGED);
+        }
         self.circuit = Circuit::closed(self.policy.in_flight_max);
         self.failing.begin_anew(&mut self.notes);
         self.over = Over::No;
@@ -354,6 +361,7 @@ impl Line {
 
     fn open_circuit(&mut self, now: i64) {
         if self.circuit.open(now) == Turn::Opened {
+            self.keep_turn_without_outcome(TurnKind::Opened, cause::PATIENCE);
             self.failing.note_opened(&mut self.notes);
         }
         self.line_up_all();

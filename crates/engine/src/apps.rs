@@ -61,6 +61,7 @@ impl Engine {
             return Err(Refusal::new(Code::AppNotFound, format!("There is no app with the id '{id}'.")));
         }
         self.hooks.forget(webhooks.iter().map(|webhook| webhook.row));
+        self.tallies.forget(id, None);
         Ok(())
     }
 

@@ -91,7 +91,9 @@ impl Engine {
             exchange = self.endpoints.post(post) => exchange.outcome,
             () = self.clock.sleep_until(deadline) => Outcome::Failed(Failure::Timeout),
         };
-        hook.note(&outcome, self.clock.ticks());
+        if let Some(kind) = hook.note(&outcome, self.clock.ticks()) {
+            self.tallies.turned(webhook.row, kind, &outcome, self.clock.now());
+        }
         judge(&outcome, on_failure)
     }
 

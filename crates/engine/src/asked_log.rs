@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::ports::clock::Clock;
 use crate::ports::store::{Asked, SharedStore, StoreError};
+use crate::tallies::{SENDER_GONE, Tallies};
 
 /// Lines in memory at most: a few MiB.
 const LINES_MAX: usize = 16_384;
@@ -61,9 +62,6 @@ pub(crate) struct Line<'a> {
     asked: Asked,
 }
 
-/// The cause of a verdict that nobody waited for.
-const SENDER_GONE: &str = "sender_gone";
-
 impl<'a> Line<'a> {
     /// Begins the line of a call that begins now. Verdict and silence are those of a sender who hangs up
     /// until [`Self::end`] says otherwise.
@@ -91,6 +89,7 @@ impl Drop for Line<'_> {
 /// Writes what is logged until `stop` is told and the last call has ended.
 pub(crate) async fn write_asked(
     log: &AskedLog,
+    tallies: &Tallies,
     store: &SharedStore,
     clock: &dyn Clock,
     stop: watch::Receiver<bool>,
@@ -102,7 +101,10 @@ pub(crate) async fn write_asked(
         let mut batch = Vec::new();
         tokio::select! {
             biased;
-            _ = waiting.recv_many(&mut batch, BATCH_MAX) => write(store, clock, &batch, &stop).await,
+            _ = waiting.recv_many(&mut batch, BATCH_MAX) => {
+                batch.iter().for_each(|asked| tallies.asked(asked));
+                write(store, clock, &batch, &stop).await;
+            }
             () = told(&stop), if !is_stopping => {}
             () = tokio::time::sleep(STOP_LOOK), if is_stopping => {
                 if log.is_idle() {

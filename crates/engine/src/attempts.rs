@@ -96,12 +96,13 @@ impl Dispatcher {
     ) {
         let Errand { taken, target, .. } = errand;
         let Owed { stream, sequence, attempts, .. } = taken.owed;
-        let attempt = attempts + 1;
+        let (attempt, came_in_at) = (attempts + 1, taken.owed.came_in_at());
         count(&exchange);
         let lines = &self.means.lines;
         let mut visit = lines.visit(room);
         let (now, roll) = (self.now(), self.means.dice.roll());
         let settlement = visit.line.returned(taken, &exchange.outcome, now, roll);
+        self.means.tallies.attempted(&target, &exchange, settlement, (came_in_at, started_at), now.wall);
         self.give_place_back(visit.line.in_flight());
         self.pass_on_notes(room.row, &mut visit.line);
         // This worker takes one itself; a second wants another worker, and what waits wants a timer.

@@ -137,10 +137,11 @@ impl Engine {
     /// connections. Answers with how many it ended; none means that nothing is left.
     pub async fn sweep_dead_connections(&self) -> Result<usize, Refusal> {
         let now = self.clock.now();
-        let bus = self.bus.clone();
+        let (bus, tallies) = (self.bus.clone(), self.tallies.clone());
         let told = Told::by(move |swept: &Vec<(AppId, ConnectionChange)>| {
             for (app, change) in swept {
-                Live { bus: bus.clone(), app: app.clone(), except: None }.tell_ended(change);
+                let (bus, tallies) = (bus.clone(), tallies.clone());
+                Live { bus, tallies, app: app.clone(), except: None }.tell_ended(change);
             }
         });
         let swept = self.store.end_connections_of_dead_starts(&self.start, now, SWEEP_STEP, told).await;

@@ -251,7 +251,8 @@ impl Dispatcher {
 
     /// What a person or the store is to be told is written beside the work.
     pub fn pass_on_notes(&self, row: i64, line: &mut Line) {
-        for note in line.take_notes() {
+        let turns = line.take_turns().into_iter().map(Note::Turned);
+        for note in line.take_notes().into_iter().chain(turns) {
             self.means.lines.begin_write();
             // The clerk ends after everything that could send to it.
             let _ = self.notes.send((row, note));

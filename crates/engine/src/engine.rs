@@ -21,6 +21,7 @@ use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{SharedStore, StoreError};
 use crate::ports::upkeep::Doomed;
+use crate::tallies::Tallies;
 
 pub struct Engine {
     pub store: SharedStore,
@@ -32,6 +33,7 @@ pub struct Engine {
     pub dispatch: Arc<Lines>,
     pub start: StartId,
     pub rules: EndpointRules,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) hooks: Hooks,
     pub(crate) asked_log: AskedLog,
     pub(crate) muids: MuidsUnderWay,
@@ -85,6 +87,7 @@ impl Engine {
             dispatch: ports.dispatch,
             start,
             rules,
+            tallies: Arc::default(),
             hooks: Hooks::bounded(hook_calls_max),
             asked_log: AskedLog::default(),
             muids: MuidsUnderWay::default(),
@@ -101,23 +104,29 @@ impl Engine {
             clock: self.clock.clone(),
             dice: self.dice.clone(),
             lines: self.dispatch.clone(),
+            tallies: self.tallies.clone(),
             start: self.start.clone(),
         }
     }
 
     /// Writes the log of `before_message` calls until the stop is told and the last call has ended.
     pub async fn write_asked(self: Arc<Self>, stop: watch::Receiver<bool>) {
-        write_asked(&self.asked_log, &self.store, &*self.clock, stop).await;
+        write_asked(&self.asked_log, &self.tallies, &self.store, &*self.clock, stop).await;
     }
 
     /// The app's sockets, but for the one that called.
     pub(crate) fn live(&self, caller: &Caller) -> Live {
-        Live { bus: self.bus.clone(), app: caller.app.id.clone(), except: caller.session.clone() }
+        Live {
+            bus: self.bus.clone(),
+            tallies: self.tallies.clone(),
+            app: caller.app.id.clone(),
+            except: caller.session.clone(),
+        }
     }
 
     /// All sockets of an app.
     pub(crate) fn live_of(&self, app: &AppId) -> Live {
-        Live { bus: self.bus.clone(), app: app.clone(), except: None }
+        Live { bus: self.bus.clone(), tallies: self.tallies.clone(), app: app.clone(), except: None }
     }
 
     /// A fresh event id: time first, so that ids sort as they were made.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use chathook_domain::hook_circuit::HookCircuit;
 use chathook_domain::outcome::Outcome;
+use chathook_domain::turn::TurnKind;
 use chathook_domain::webhook::Webhook;
 
 use crate::hook_places::{AllPlaces, HookPlaces};
@@ -32,8 +33,9 @@ impl Hook {
         self.circuit.lock().expect("no one panics while holding this lock").lets_through(tick)
     }
 
-    pub fn note(&self, outcome: &Outcome, tick: i64) {
-        self.circuit.lock().expect("no one panics while holding this lock").note(outcome, tick);
+    /// Tells where that opened or closed its circuit.
+    pub fn note(&self, outcome: &Outcome, tick: i64) -> Option<TurnKind> {
+        self.circuit.lock().expect("no one panics while holding this lock").note(outcome, tick)
     }
 }
 
@@ -74,6 +76,14 @@ impl Hooks {
             known.by_row.entry(webhook.row).or_insert_with(fresh).clone()
         };
         webhooks.iter().map(&mut hook_of).collect()
+    }
+
+    /// The circuit of a webhook as it is; closed where nobody was asked yet.
+    pub fn circuit(&self, webhook_row: i64) -> HookCircuit {
+        let hook = self.known().by_row.get(&webhook_row).cloned();
+        hook.map_or_else(HookCircuit::default, |hook| {
+            *hook.circuit.lock().expect("no one panics while holding this lock")
+        })
     }
 
     /// To be called when a webhook's configuration was changed: its circuit begins anew, its calls in
@@ -132,7 +142,9 @@ mod tests {
     }
 
     fn open(hook: &Hook) {
-        (0..5).for_each(|_| hook.note(&Outcome::Failed(Failure::Timeout), 0));
+        for _ in 0..5 {
+            let _ = hook.note(&Outcome::Failed(Failure::Timeout), 0);
+        }
     }
 
     #[test]

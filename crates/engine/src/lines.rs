@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
+use chathook_domain::circuit::Stand;
 use chathook_domain::delivery::Owed;
 use chathook_domain::ids::{LaneKey, Now};
 use chathook_domain::lane::{Bounds, Room as Memory};
@@ -162,6 +163,12 @@ impl Lines {
     pub fn stir(&self, webhook_row: i64) {
         self.stirred.lock().expect("no one panics while holding this lock").insert(webhook_row);
         self.nudge.notify_one();
+    }
+
+    /// How the circuit of a webhook's deliveries stands; `None` until its line is in memory.
+    #[must_use]
+    pub fn stand(&self, webhook_row: i64, tick: i64) -> Option<Stand> {
+        self.room(webhook_row).map(|room| self.visit(&room).line.stand(tick))
     }
 
     /// Attempts in flight, and all that is not written of them yet.

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 
 use crate::ports::bus::{Audience, Bus, Notice};
 use crate::ports::store::{Committed, Marked};
+use crate::tallies::Tallies;
 
 /// The sockets of one app.
 #[derive(Clone)]
 pub(crate) struct Live {
     pub bus: Arc<dyn Bus>,
+    pub tallies: Arc<Tallies>,
     pub app: AppId,
     /// The session that caused the change and already knows.
     pub except: Option<SessionId>,
@@ -44,6 +46,7 @@ impl Live {
         if !change.changes_status() {
             return;
         }
+        self.tallies.presence(&self.app, change.is_online(), change.at);
         let uid = &change.connection.uid;
         self.tell(Audience::WatchersOf(uid.clone()), "presence", || {
             let status = if change.is_online() { "online" } else { "offline" };

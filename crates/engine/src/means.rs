@@ -8,6 +8,7 @@ use crate::lines::Lines;
 use crate::ports::clock::{Clock, Dice};
 use crate::ports::endpoints::Endpoints;
 use crate::ports::store::{DeliveryStore, StoreError};
+use crate::tallies::Tallies;
 
 /// How long a store that refuses is left alone before it is asked again.
 pub(crate) const STORE_WAIT_MS: i64 = 1_000;
@@ -20,6 +21,7 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
     pub lines: Arc<Lines>,
+    pub tallies: Arc<Tallies>,
     /// The start that all this is written for.
     pub start: StartId,
 }

@@ -90,6 +90,7 @@ impl Engine {
         let committed = committed.map_err(refuse)?;
         if !committed.is_repeat {
             metrics::counter!("chathook_messages_total", "origin" => caller.origin.platform()).increment(1);
+            self.tallies.message(app, self.clock.now());
         }
         let _ = turn.done.send(());
         tracing::trace!(step = "answering", "the sender is to be answered");

@@ -135,6 +135,7 @@ async fn write_note(means: &Means, row: i64, note: &Note) -> Stored<()> {
         Note::Recovered => notify(NoticeKind::Recovered, "The endpoint takes deliveries again.").await,
         Note::FailedTooLong => switch_off(means, row, SwitchOff::Failing).await,
         Note::Gone => switch_off(means, row, SwitchOff::Gone).await,
+        Note::Turned(turned) => store.keep_turn(start, row, turned.clone(), at).await,
     }
 }
 

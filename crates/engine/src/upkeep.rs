@@ -35,6 +35,7 @@ enum Chore {
     Doomed,
     Held,
     Old { app: AppId, walk: Walk, cutoffs: Cutoffs },
+    OldTallies(AppId),
     Room,
 }
 
@@ -92,6 +93,7 @@ impl Upkeep {
                 let cutoffs = app.settings.retention.cutoffs(now);
                 let old = |walk| Chore::Old { app: app.id.clone(), walk, cutoffs };
                 chores.extend(walks(&cutoffs).into_iter().map(old));
+                chores.push_back(Chore::OldTallies(app.id));
             }
         }
         chores.push_back(Chore::Room);
@@ -142,6 +144,10 @@ impl Upkeep {
             Chore::Old { app, walk, cutoffs } => {
                 let rest = store.remove_old(&app, walk, cutoffs).await;
                 rest.map(|walk| walk.map(|walk| Chore::Old { app, walk, cutoffs }))
+            }
+            Chore::OldTallies(app) => {
+                let is_more_left = store.remove_old_tallies(&app, self.engine.clock.now()).await;
+                is_more_left.map(|more| more.then_some(Chore::OldTallies(app)))
             }
             Chore::Room => store.give_back_room().await.map(|more| more.then_some(Chore::Room)),
         };

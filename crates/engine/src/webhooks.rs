@@ -84,6 +84,7 @@ impl Engine {
         let webhook = self.webhook(app, id).await?;
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
         self.hooks.forget([webhook.row]);
+        self.tallies.forget(app, Some(id));
         self.dispatch.changed(webhook.row);
         Ok(())
     }

@@ -1,6 +1,7 @@
 // What HTML cannot do: times in the reader's zone, copying, and menus that close. Pages work without it.
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const TODAY = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 function showTimes(root) {
@@ -8,7 +9,8 @@ function showTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([data-shown])")) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.textContent = (at.toDateString() === today ? TODAY : DAY).format(at);
+    const isTick = time.closest(".plot-ticks") !== null;
+    time.textContent = (isTick ? CLOCK : at.toDateString() === today ? TODAY : DAY).format(at);
     time.dataset.shown = "";
   }
 }

@@ -139,6 +139,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = dispatch::run(engine.means_of_dispatch(), stopped.clone());
     tasks.push(tokio::spawn(engine.clone().write_asked(stopped.clone())));
+    tasks.push(tokio::spawn(engine.clone().keep_tallies(stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
@@ -202,6 +203,7 @@ impl Running {
             for task in self.tasks {
                 let _ = task.await;
             }
+            self.engine.end_tallies().await;
             while self.bus.session_count() > 0 {
                 tokio::time::sleep(SOCKETS_LOOK).await;
             }

@@ -279,6 +279,24 @@ async fn what_waits_for_a_webhook_that_is_off_says_so() {
     assert_eq!(desk.get("/deliveries").await.data()[0]["heldBecause"], "webhook_off");
 }
 
+/// What is below a webhook.
+const CALLS: [(&str, &str); 14] = [
+    ("GET", "/deliveries"),
+    ("GET", "/deliveries/1"),
+    ("GET", "/deliveries/test-1"),
+    ("POST", "/deliveries/1/retry"),
+    ("POST", "/deliveries/1/cancel"),
+    ("POST", "/replay"),
+    ("GET", "/replays"),
+    ("GET", "/replays/1"),
+    ("POST", "/replays/1/cancel"),
+    ("GET", "/events"),
+    ("POST", "/test"),
+    ("GET", "/stats"),
+    ("GET", "/health"),
+    ("GET", "/circuit"),
+];
+
 #[tokio::test]
 async fn nothing_of_another_app_can_be_reached() {
     let desk = Desk::new().await;
@@ -293,22 +311,8 @@ async fn nothing_of_another_app_can_be_reached() {
     let (other, twin) = (desk.server.app().await, desk.server.app().await);
     let theirs = Endpoint::start().await;
     desk.server.webhook(&twin, "audit", &theirs, &["after_message"], Value::Null).await;
-    let calls = [
-        ("GET", "/deliveries"),
-        ("GET", "/deliveries/1"),
-        ("GET", "/deliveries/test-1"),
-        ("POST", "/deliveries/1/retry"),
-        ("POST", "/deliveries/1/cancel"),
-        ("POST", "/replay"),
-        ("GET", "/replays"),
-        ("GET", "/replays/1"),
-        ("POST", "/replays/1/cancel"),
-        ("GET", "/events"),
-        ("POST", "/test"),
-        ("GET", "/stats"),
-    ];
     let body = json!({"since": 0, "trigger": "after_message"});
-    for (method, path) in calls {
+    for (method, path) in CALLS {
         let path = |app: &str, webhook: &str| format!("/apps/{app}/webhooks/{webhook}{path}");
         let under_other = desk.server.manage(method, &path(&other.id, "audit"), body.clone()).await;
         under_other.refused(404, "ERR_WEBHOOK_NOT_FOUND");

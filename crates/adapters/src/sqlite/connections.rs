@@ -255,7 +255,7 @@ fn insert(db: &Database, app: &AppId, opening: &Opening) -> rusqlite::Result<()>
     Ok(())
 }
 
-fn of_user(db: &Database, app: &AppId, uid: &Uid) -> rusqlite::Result<Vec<Connection>> {
+pub(super) fn of_user(db: &Database, app: &AppId, uid: &Uid) -> rusqlite::Result<Vec<Connection>> {
     let sql = concat!(
         "SELECT ",
         columns!(),

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use chathook_domain::delivery::Owed;
 use chathook_domain::ids::{EventId, LaneKey, LaneKind, StartId, Time};
 use chathook_domain::lane::{LANE_LENGTH_MAX, LanePart};
+use chathook_domain::turn::Turned;
 use chathook_engine::ports::store::{
     Asides, DeliveryStore, LineOf, NoticeKind, READ_BYTES_MAX, Settled, Stored, SwitchOff, Target,
 };
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::settlements::newest_start;
-use super::{Sqlite, fault, notices, settlements, webhooks};
+use super::{Sqlite, fault, notices, settlements, turns, webhooks};
 
 /// The columns of `waiting` that make an [`Owed`], in the order of [`owed_from`].
 macro_rules! owed_columns {
@@ -88,6 +89,15 @@ impl DeliveryStore for Sqlite {
     async fn settle(&self, start: &StartId, settled: Vec<Settled>) -> Stored<Vec<(i64, i64)>> {
         let start = start.clone();
         self.write(move |w| settlements::settle(w, &start, &settled)).await
+    }
+
+    async fn keep_turn(&self, start: &StartId, webhook_row: i64, turned: Turned, at: Time) -> Stored<()> {
+        let start = start.clone();
+        self.write(move |w| {
+            newest_start(w.db, &start)?;
+            turns::keep(w.db, webhook_row, &turned, at).map_err(fault)
+        })
+        .await
     }
 
     async fn set_failing_since(&self, start: &StartId, webhook_row: i64, since: Option<Time>) -> Stored<()> {

@@ -12,13 +12,14 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { version: 1, name: "tenants", sql: include_str!("../../migrations/0001_tenants.sql") },
     Migration { version: 2, name: "messages", sql: include_str!("../../migrations/0002_messages.sql") },
     Migration { version: 3, name: "deliveries", sql: include_str!("../../migrations/0003_deliveries.sql") },
     Migration { version: 4, name: "record", sql: include_str!("../../migrations/0004_record.sql") },
     Migration { version: 5, name: "upkeep", sql: include_str!("../../migrations/0005_upkeep.sql") },
     Migration { version: 6, name: "calls", sql: include_str!("../../migrations/0006_calls.sql") },
+    Migration { version: 7, name: "tallies", sql: include_str!("../../migrations/0007_tallies.sql") },
 ];
 
 pub(super) fn run(db: &mut Connection) -> Result<(), OpenError> {

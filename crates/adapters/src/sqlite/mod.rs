@@ -25,6 +25,7 @@ mod migrations;
 mod notices;
 mod past;
 mod past_events;
+mod people;
 mod receipts;
 mod record;
 mod removals;
@@ -32,7 +33,10 @@ mod replays;
 pub mod restore;
 mod retention;
 mod settlements;
+mod standings;
+mod tallies;
 mod test_deliveries;
+mod turns;
 mod upkeep;
 mod users;
 mod webhooks;
@@ -76,6 +80,7 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     caches: Arc<Caches>,
     vault: Arc<Vault>,
+    options: Options,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -168,7 +173,7 @@ impl Sqlite {
         let writer = Writer::start(database, Arc::clone(&vault), Arc::clone(&caches), offers)
             .map_err(|error| OpenError::File(path.clone(), error))?;
         let readers = Arc::new(Readers::new(path));
-        Ok(Self { writer, readers, caches, vault, _lock: lock })
+        Ok(Self { writer, readers, caches, vault, options, _lock: lock })
     }
 
     /// Runs a job in a transaction that it shares with whatever else waits. Answers when it is on disk.

@@ -1,11 +1,12 @@
 //! What a person should know of a webhook: that it fails, and that it is switched off.
 
 use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::turn::{Party, TurnKind, Turned};
 use chathook_engine::ports::history::KeptNotice;
 use chathook_engine::ports::store::{NoticeKind, Stored, SwitchOff};
 use rusqlite::Connection;
 
-use super::{Writing, fault};
+use super::{Writing, fault, turns};
 
 /// Switches a webhook off and says so; nothing where it is off already, or gone.
 pub(super) fn switch_off(w: &mut Writing<'_>, webhook_row: i64, why: SwitchOff, at: Time) -> Stored<()> {
@@ -19,6 +20,9 @@ pub(super) fn switch_off(w: &mut Writing<'_>, webhook_row: i64, why: SwitchOff, 
         return Ok(());
     }
     w.changed.push(webhook_row);
+    let (party, kind) = (Party::Deliveries, TurnKind::SwitchedOff);
+    let turned = Turned { party, kind, cause: why.as_str().to_owned() };
+    turns::keep(w.db, webhook_row, &turned, at).map_err(fault)?;
     insert(w.db, webhook_row, NoticeKind::SwitchedOff, sentence(why), at)
 }
 

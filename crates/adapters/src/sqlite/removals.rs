@@ -112,7 +112,7 @@ fn name(doomed: &Doomed) -> (&'static str, &str, &str) {
     }
 }
 
-/// What waits is cancelled; the stream stays, with its numbers, for a webhook made again under this id.
+/// What waits is cancelled, and what was counted goes; the stream stays, with its numbers, for a webhook made again under this id.
 fn cancel(
     w: &mut Writing<'_>,
     app: &AppId,
@@ -126,6 +126,10 @@ fn cancel(
             .optional()?;
     if let Some(stream) = stream {
         *left -= endings::end_some(w, stream, Status::Cancelled, at, *left)?;
+    }
+    for (table, keys) in [("tally", "app, webhook, step, at"), ("turn", "row")] {
+        let names = [app.as_str(), id.as_str()];
+        delete_some(w.db, table, keys, "app = ?1 AND webhook = ?2", &names, left)?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ use super::upkeep::ROWS_MAX;
 
 /// Rows that one piece of work looks at.
 const LOOKED_AT_MAX: i64 = 400;
+/// The history of circuits is kept for so long, whatever the app's settings: 30 days.
+const TURNS_KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// What a piece of a walk found.
 #[derive(Default)]
@@ -246,6 +248,7 @@ fn find_logs(db: &Connection, app: &AppId, cutoffs: &Cutoffs) -> rusqlite::Resul
         ("test_delivery", "started_at", cutoffs.attempts),
         ("notice", "created_at", cutoffs.events),
         ("replay", "ended_at", cutoffs.events),
+        ("turn", "at", Some(cutoffs.now.plus_ms(-TURNS_KEPT_MS))),
     ] {
         let (Some(before), Some(room @ 1..)) = (before, ROWS_MAX.checked_sub(old.len())) else { continue };
         let sql = format!("SELECT row FROM {table} WHERE app = ?1 AND {time} < ?2 LIMIT ?3");

@@ -20,7 +20,9 @@ impl Line {
             self.replays_out = self.replays_out.saturating_sub(1);
         }
         let was_open = self.circuit.is_open();
+        let before = self.circuit.stand(now.tick);
         let turn = self.circuit.note(outcome, role, now.tick);
+        self.keep_turn(before, outcome, role, turn, now.tick);
         self.failing.note(outcome, turn, now, &mut self.notes);
         if turn == Turn::Opened {
             self.line_up_all();

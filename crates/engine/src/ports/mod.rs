@@ -7,5 +7,7 @@ pub mod probe;
 pub mod stored;
 pub mod told;
 pub mod history;
+pub mod tallies;
+pub mod people;
 pub mod upkeep;
 pub mod store;

@@ -21,9 +21,13 @@ use chathook_domain::verdict::Effect;
 use chathook_domain::webhook::{Config, Webhook, WebhookDraft};
 use serde_json::Value;
 
-pub use self::deliveries::{Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, Target};
+pub use self::deliveries::{
+    Asides, DeliveryStore, LineOf, NoticeKind, Settled, SwitchOff, TURNS_MAX, Target,
+};
 use crate::ports::history::{HistoryStore, ReplayStore};
+use crate::ports::people::PeopleStore;
 pub use crate::ports::stored::{StoreError, Stored};
+use crate::ports::tallies::TallyStore;
 pub use crate::ports::told::Told;
 use crate::ports::upkeep::UpkeepStore;
 
@@ -382,6 +386,8 @@ pub trait Store:
     + HistoryStore
     + ReplayStore
     + UpkeepStore
+    + TallyStore
+    + PeopleStore
     + Send
     + Sync
     + 'static

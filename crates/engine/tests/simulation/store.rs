@@ -9,6 +9,7 @@ use chathook_domain::delivery::{Owed, Settlement, Status};
 use chathook_domain::ids::{LaneKey, LaneKind, StartId, Time};
 use chathook_domain::lane::LanePart;
 use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::turn::Turned;
 use chathook_engine::ports::clock::Clock as _;
 use chathook_engine::ports::store::{
     Asides, DeliveryStore, LineOf, NoticeKind, Settled, StoreError, Stored, SwitchOff, Target,
@@ -198,6 +199,10 @@ impl DeliveryStore for WorldStore {
             Ok(settled.iter().map(|one| (one.webhook_row, state.hook(one.webhook_row).settled())).collect())
         })
         .await
+    }
+
+    async fn keep_turn(&self, start: &StartId, _: i64, _: Turned, _: Time) -> Stored<()> {
+        self.write_note(start, NoteKind::Notice, |_, _| {}).await
     }
 
     async fn set_failing_since(&self, start: &StartId, webhook_row: i64, since: Option<Time>) -> Stored<()> {

@@ -113,6 +113,7 @@ impl Story {
             clock: Arc::new(SharedClock(self.world.clone())),
             dice: Arc::new(NoJitter),
             lines: lines.clone(),
+            tallies: Arc::default(),
             start: StartId::trusted(&start.to_string()),
         };
         let loops = dispatch::run(means, stopped);

@@ -184,10 +184,15 @@ pub fn page_request(params: &Params) -> Result<PageRequest, Refusal> {
 
 /// What a list is searched for.
 pub fn search_key(params: &Params) -> Result<Option<&str>, Refusal> {
-    let search = params.text("searchKey");
+    search_text(params, "searchKey")
+}
+
+/// The same, under another name.
+pub fn search_text<'a>(params: &'a Params, name: &str) -> Result<Option<&'a str>, Refusal> {
+    let search = params.text(name);
     if search.is_some_and(|text| text.chars().count() > SEARCH_CHARS_MAX) {
         let complaint = format!("must have at most {SEARCH_CHARS_MAX} characters");
-        return Err(Refusal::field(Code::BadRequest, "searchKey", &complaint));
+        return Err(Refusal::field(Code::BadRequest, name, &complaint));
     }
     Ok(search)
 }

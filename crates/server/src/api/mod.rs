@@ -36,6 +36,7 @@ pub mod replays;
 pub mod events;
 pub mod test_events;
 pub mod stats;
+pub mod series;
 pub mod calls;
 pub mod timeline;
 pub mod notices;
@@ -133,6 +134,7 @@ fn management_routes() -> Routes {
         .routes(routes!(apps::get_settings, apps::update_settings))
         .routes(routes!(timeline::get_timeline))
         .routes(routes!(notices::list_notices))
+        .routes(routes!(series::get_app_stats))
         .merge(of_webhooks.route_layer(middleware::from_fn(webhooks::require_version)))
 }
 
@@ -202,4 +204,6 @@ fn history_of_webhook_routes() -> Routes {
         .routes(routes!(test_events::send_test))
         .routes(routes!(calls::list_calls))
         .routes(routes!(stats::get_stats))
+        .routes(routes!(series::get_endpoint_health))
+        .routes(routes!(series::list_circuit_history))
 }

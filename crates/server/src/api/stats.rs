@@ -139,5 +139,11 @@ impl Stats {
 }
 
 fn percentiles(values: Vec<u64>) -> Option<PercentilesShown> {
-    Percentiles::of(values).map(|p| PercentilesShown { p50: p.p50, p90: p.p90, p99: p.p99 })
+    Percentiles::of(values).map(PercentilesShown::from)
+}
+
+impl From<Percentiles> for PercentilesShown {
+    fn from(Percentiles { p50, p90, p99 }: Percentiles) -> Self {
+        Self { p50, p90, p99 }
+    }
 }

@@ -37,6 +37,12 @@ mod calls;
 mod messages;
 mod settings;
 mod webhooks;
+mod plot;
+mod figures;
+mod overview;
+mod health;
+mod people;
+mod conversations;
 
 use failure::PageError;
 use session::Sessions;
@@ -131,6 +137,10 @@ fn pages() -> Routes {
         .merge(calls::routes())
         .merge(messages::routes())
         .merge(settings::routes())
+        .merge(overview::routes())
+        .merge(health::routes())
+        .merge(people::routes())
+        .merge(conversations::routes())
 }
 
 async fn nowhere() -> PageError {

@@ -38,25 +38,39 @@ pub struct Visit {
 /// A part of an app's navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
+    Overview,
     Webhooks,
     Deliveries,
     BeforeMessage,
     Messages,
+    People,
+    Conversations,
     Settings,
 }
 
 impl Section {
     /// In the order of the navigation.
-    pub const ALL: [Self; 5] =
-        [Self::Webhooks, Self::Deliveries, Self::BeforeMessage, Self::Messages, Self::Settings];
+    pub const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Webhooks,
+        Self::Deliveries,
+        Self::BeforeMessage,
+        Self::Messages,
+        Self::People,
+        Self::Conversations,
+        Self::Settings,
+    ];
 
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Overview => "Overview",
             Self::Webhooks => "Webhooks",
             Self::Deliveries => "Deliveries",
             Self::BeforeMessage => "before_message",
             Self::Messages => "Messages",
+            Self::People => "People",
+            Self::Conversations => "Conversations",
             Self::Settings => "Settings",
         }
     }
@@ -64,10 +78,13 @@ impl Section {
     /// Below the app's path.
     const fn path(self) -> &'static str {
         match self {
+            Self::Overview => "overview",
             Self::Webhooks => "webhooks",
             Self::Deliveries => "deliveries",
             Self::BeforeMessage => "before-message",
             Self::Messages => "messages",
+            Self::People => "people",
+            Self::Conversations => "conversations",
             Self::Settings => "settings",
         }
     }

@@ -96,6 +96,8 @@ fn calls(operation: &str, first: &Request, world: &World) -> Vec<(u16, Request)>
         "add_members" => vec![with(json!({"admins": ["rich"], "moderators": ["ben"]}))],
         "list_group_messages" => vec![(200, first.with_query("limit", "1000"))],
         "get_webhook" => vec![of_webhook("off", "")],
+        "get_endpoint_health" => vec![of_webhook("off", "/health")],
+        "list_circuit_history" => vec![of_webhook("off", "/circuit")],
         "list_deliveries" => {
             vec![(200, first.with_query("limit", "1")), of_webhook("broken", "/deliveries")]
         }

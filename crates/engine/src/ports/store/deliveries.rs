@@ -7,10 +7,14 @@ use chathook_domain::delivery::{Owed, Settlement};
 use chathook_domain::ids::{AppId, LaneKey, LaneKind, StartId, Time};
 use chathook_domain::lane::LanePart;
 use chathook_domain::outcome::Outcome;
+use chathook_domain::turn::Turned;
 use chathook_domain::webhook::Webhook;
 
 use super::Stored;
 use crate::ports::endpoints::Phases;
+
+/// Lines of the history of a webhook's circuits that are kept.
+pub const TURNS_MAX: usize = 500;
 
 /// A webhook with what dispatch keeps of it.
 #[derive(Debug, Clone)]
@@ -137,4 +141,7 @@ pub trait DeliveryStore: Send + Sync {
         text: String,
         at: Time,
     ) -> Stored<()>;
+    /// Writes a line of the history of the webhook's circuits, and lets go of the oldest beyond
+    /// `TURNS_MAX`; nothing where the webhook is gone.
+    async fn keep_turn(&self, start: &StartId, webhook_row: i64, turned: Turned, at: Time) -> Stored<()>;
 }

@@ -1,0 +1,322 @@
+//! How an app and its endpoints fare: what was counted over time, how circuits stand and how they turned, and which
+//! webhooks need a person. And the task that takes what was counted to the store, minute by minute.
+
+use std::sync::Arc;
+
+use chathook_domain::circuit::StandState;
+use chathook_domain::hook_circuit::HookCircuit;
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::needs::{Facts, Need, needs};
+use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::tally::{Count, Step, Tally};
+use chathook_domain::webhook::Webhook;
+use tokio::sync::watch;
+
+use crate::engine::{Engine, refuse};
+use crate::means::is_passing;
+use crate::ports::tallies::{KeptTurn, Standing};
+use crate::tallies::{Which, by_step, with_sums};
+
+/// Minutes of webhooks that one transaction takes, each in every step.
+const BATCH_MAX: usize = 100;
+/// Lines of a circuit's history that are shown with it.
+const TURNS_SHOWN: i64 = 50;
+const MINUTE_MS: i64 = 60_000;
+const DAY: Window = Window { minutes: 24 * 60, step: Step::TenMinutes };
+
+/// What happened in a span that ends now, step by step; steps in which nothing did are left out.
+#[derive(Debug, Clone)]
+pub struct Series {
+    pub step: Step,
+    /// The beginning of the first step, and now.
+    pub since: Time,
+    pub until: Time,
+    pub points: Vec<(Time, Tally)>,
+    pub total: Tally,
+}
+
+/// How an app fares.
+#[derive(Debug, Clone)]
+pub struct AppHealth {
+    pub series: Series,
+    /// In the order in which they were created.
+    pub webhooks: Vec<WebhookHealth>,
+    pub needs: Vec<Need>,
+    pub online: u64,
+}
+
+/// How one webhook of an app fares.
+#[derive(Debug, Clone)]
+pub struct WebhookHealth {
+    pub webhook: Webhook,
+    /// `None` for one that was made a moment ago.
+    pub standing: Option<Standing>,
+    /// `None` for a moment after a start, until what waits has been looked at.
+    pub circuit: Option<CircuitNow>,
+    /// What was counted in the last day.
+    pub day: Tally,
+}
+
+/// How a circuit stands, by the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitNow {
+    pub state: CircuitState,
+    /// When the next attempt goes out, where the circuit is open.
+    pub probe_at: Option<Time>,
+    /// Until when the endpoint asked to be left alone.
+    pub paused_until: Option<Time>,
+    pub failures_in_row: u32,
+    /// Attempts that may be in flight at once.
+    pub allowed: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    Closed,
+    Open,
+    Probing,
+}
+
+impl CircuitState {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probing => "probing",
+        }
+    }
+}
+
+/// How a webhook and its endpoint fare.
+#[derive(Debug, Clone)]
+pub struct EndpointHealth {
+    pub now: WebhookHealth,
+    pub series: Series,
+    pub needs: Vec<Need>,
+    /// Where the circuit of `before_message` is open, when the next message asks the endpoint.
+    pub hook_probe_at: Option<Time>,
+    /// The newest first.
+    pub turns: Vec<KeptTurn>,
+}
+
+/// What span is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub minutes: i64,
+    pub step: Step,
+}
+
+impl Window {
+    /// In the step asked for, or in the one that fits; refused where that step is not kept for so long.
+    pub fn of(minutes: i64, step: Option<Step>) -> Result<Self, Refusal> {
+        let step = step.unwrap_or(Step::of_span(minutes));
+        if minutes * MINUTE_MS > step.kept_ms() {
+            let complaint = format!("is kept for {} minutes only", step.kept_ms() / MINUTE_MS);
+            return Err(Refusal::field(Code::BadRequest, "step", &complaint));
+        }
+        Ok(Self { minutes, step })
+    }
+}
+
+impl Engine {
+    pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
+        self.app(app).await?;
+        let series = self.series(app, None, window).await?;
+        let mut standings = self.store.standings(app).await.map_err(refuse)?;
+        let (mut webhooks, mut all) = (Vec::new(), Vec::new());
+        for webhook in self.store.webhooks(app).await.map_err(refuse)? {
+            let at = standings.iter().position(|standing| standing.webhook == webhook.id);
+            let standing = at.map(|at| standings.swap_remove(at));
+            let day = self.series(app, Some(&webhook.id), DAY).await?.total;
+            let circuit = self.circuit_of(&webhook);
+            let health = WebhookHealth { webhook, standing, circuit, day };
+            all.push(self.facts_of(&health));
+            webhooks.push(health);
+        }
+        let online = self.store.online_count(app).await.map_err(refuse)?;
+        Ok(AppHealth { series, webhooks, needs: needs(&all, self.clock.now()), online })
+    }
+
+    pub async fn endpoint_health(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        window: Window,
+    ) -> Result<EndpointHealth, Refusal> {
+        self.app(app).await?;
+        let webhook = self.webhook(app, id).await?;
+        let series = self.series(app, Some(id), window).await?;
+        let standings = self.store.standings(app).await.map_err(refuse)?;
+        let standing = standings.into_iter().find(|standing| standing.webhook == *id);
+        let day = self.series(app, Some(id), DAY).await?.total;
+        let circuit = self.circuit_of(&webhook);
+        let health = WebhookHealth { webhook, standing, circuit, day };
+        let turns = self.circuit_history(app, id, i64::MAX, TURNS_SHOWN).await?;
+        Ok(EndpointHealth {
+            series,
+            needs: needs(&[self.facts_of(&health)], self.clock.now()),
+            hook_probe_at: self.hook_probe_at(&health.webhook),
+            now: health,
+            turns,
+        })
+    }
+
+    /// How the circuits of a webhook turned, newest first, below a row.
+    pub async fn circuit_history(
+        &self,
+        app: &AppId,
+        id: &WebhookId,
+        below: i64,
+        limit: i64,
+    ) -> Result<Vec<KeptTurn>, Refusal> {
+        self.app(app).await?;
+        self.store.turns(app, id, below, limit).await.map_err(refuse)
+    }
+
+    /// What was counted, also what is not in the store yet.
+    async fn series(
+        &self,
+        app: &AppId,
+        webhook: Option<&WebhookId>,
+        window: Window,
+    ) -> Result<Series, Refusal> {
+        let Window { minutes, step } = window;
+        let until = self.clock.now();
+        // The step that we are in is one of them.
+        let since = step.begin_of(until.plus_ms(step.ms() - minutes * MINUTE_MS));
+        let _moving = self.tallies.moving.lock().await;
+        let mut parts = self.store.tallies(app, webhook, step, since).await.map_err(refuse)?;
+        parts.extend(self.tallies.in_memory(app, webhook));
+        let points = by_step(parts, step, since);
+        let mut total = Tally::default();
+        points.iter().for_each(|(_, tally)| total.merge(tally));
+        Ok(Series { step, since, until, points, total })
+    }
+
+    fn facts_of(&self, health: &WebhookHealth) -> Facts {
+        let WebhookHealth { webhook, standing, circuit, day } = health;
+        let standing = standing.as_ref();
+        Facts {
+            webhook: webhook.id.clone(),
+            is_enabled: webhook.config.enabled,
+            switched_off: webhook.switched_off.clone(),
+            failing_since: standing.and_then(|standing| standing.failing_since),
+            is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
+            is_hook_circuit_open: self.hook_probe_at(webhook).is_some(),
+            waiting: standing.map_or(0, |standing| standing.waiting),
+            waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
+            waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
+            oldest_waiting_at: standing.and_then(|standing| standing.oldest_waiting_at),
+            rotation_until: webhook.secrets.previous.as_ref().map(|previous| previous.until),
+            unsent_in_a_day: day.of(Count::Unsent),
+        }
+    }
+
+    fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {
+        let stand = self.dispatch.stand(webhook.row, self.clock.ticks())?;
+        let (state, probe_at) = match stand.state {
+            StandState::Closed => (CircuitState::Closed, None),
+            StandState::Open { probe_at } => (CircuitState::Open, Some(self.wall_of(probe_at))),
+            StandState::Probing => (CircuitState::Probing, None),
+        };
+        let paused_until = stand.paused_until.map(|tick| self.wall_of(tick));
+        Some(CircuitNow {
+            state,
+            probe_at,
+            paused_until,
+            failures_in_row: stand.failures_in_row,
+            allowed: stand.allowed,
+        })
+    }
+
+    fn hook_probe_at(&self, webhook: &Webhook) -> Option<Time> {
+        match self.hooks.circuit(webhook.row) {
+            HookCircuit::Closed { .. } => None,
+            HookCircuit::Open { probe_at } => Some(self.wall_of(probe_at)),
+        }
+    }
+
+    fn wall_of(&self, tick: i64) -> Time {
+        self.clock.now().plus_ms(tick - self.clock.ticks())
+    }
+
+    /// Takes each minute to the store when it is over, and turns of circuits at once, until the stop.
+    pub async fn keep_tallies(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let work = async {
+            loop {
+                self.look_who_is_online().await;
+                // A refusal is logged where it arises; what was counted waits for the next minute.
+                let _ = self.write_tallies(Which::Before(self.clock.now())).await;
+                let end = self.clock.ticks() + MINUTE_MS - self.clock.now().ms.rem_euclid(MINUTE_MS);
+                loop {
+                    self.write_turns().await;
+                    tokio::select! {
+                        biased;
+                        () = self.tallies.nudge.notified() => {}
+                        () = self.clock.sleep_until(end) => break,
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Takes all that was counted to the store: nothing counts any more.
+    pub async fn end_tallies(&self) {
+        self.write_turns().await;
+        let _ = self.write_tallies(Which::All).await;
+    }
+
+    async fn look_who_is_online(&self) {
+        if let Ok(counts) = self.store.online_counts().await {
+            self.tallies.set_online(counts, self.clock.now());
+        }
+    }
+
+    async fn write_tallies(&self, which: Which) -> Result<(), Refusal> {
+        {
+            let _moving = self.tallies.moving.lock().await;
+            self.tallies.shelve(which);
+        }
+        loop {
+            let _moving = self.tallies.moving.lock().await;
+            let minutes = self.tallies.first_of_shelf(BATCH_MAX);
+            let count = minutes.len();
+            if count == 0 {
+                return Ok(());
+            }
+            match self.store.add_tallies(with_sums(minutes)).await {
+                Ok(()) => self.tallies.drop_first_of_shelf(count),
+                Err(error) if is_passing(&error) => {
+                    let lost = self.tallies.bound_shelf();
+                    if lost > 0 {
+                        tracing::warn!(lost, "minutes of counters are lost: the store takes none");
+                    }
+                    return Err(refuse(error));
+                }
+                Err(error) => {
+                    self.tallies.drop_first_of_shelf(count);
+                    return Err(refuse(error));
+                }
+            }
+        }
+    }
+
+    async fn write_turns(&self) {
+        while let Some((row, turned, at)) = self.tallies.first_turn() {
+            match self.store.keep_turn(&self.start, row, turned, at).await {
+                Ok(()) => self.tallies.drop_first_turn(),
+                // It waits for the next turn, or the next minute.
+                Err(error) if is_passing(&error) => return,
+                Err(error) => {
+                    tracing::error!(?error, webhook.row = row, "a turn of a circuit cannot be written");
+                    self.tallies.drop_first_turn();
+                }
+            }
+        }
+    }
+}

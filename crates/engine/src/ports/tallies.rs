@@ -1,0 +1,69 @@
+//! The port to what is counted over time, and to how webhooks stand now.
+
+use async_trait::async_trait;
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::tally::{Step, Tally};
+
+use super::stored::Stored;
+
+/// What happened in one minute at an app, or at one of its webhooks.
+#[derive(Debug, Clone)]
+pub struct Tallied {
+    pub app: AppId,
+    pub webhook: Option<WebhookId>,
+    /// The minute's beginning.
+    pub minute: Time,
+    pub tally: Box<Tally>,
+}
+
+/// A line of the history of a webhook's circuits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptTurn {
+    pub row: i64,
+    /// Whose circuit: `deliveries` or `before_message`.
+    pub party: String,
+    /// `opened`, `probe_failed`, `closed`, `paused` or `switched_off`.
+    pub kind: String,
+    pub cause: String,
+    pub at: Time,
+}
+
+/// What waits for a webhook.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub webhook: WebhookId,
+    /// Counted up to `WAITING_COUNTED_MAX`.
+    pub waiting: u64,
+    pub waiting_is_cut: bool,
+    pub waiting_bytes: i64,
+    /// With more it is switched off.
+    pub waiting_bytes_max: i64,
+    pub oldest_waiting_at: Option<Time>,
+    pub failing_since: Option<Time>,
+}
+
+/// Waiting deliveries of one webhook that are counted at most.
+pub const WAITING_COUNTED_MAX: i64 = 10_000;
+
+#[async_trait]
+pub trait TallyStore: Send + Sync {
+    /// Adds minutes to what is kept, in each step; none of what is no longer there.
+    async fn add_tallies(&self, minutes: Vec<Tallied>) -> Stored<()>;
+    /// By the beginnings of their steps, oldest first, of the app itself where no webhook is named.
+    async fn tallies(
+        &self,
+        app: &AppId,
+        webhook: Option<&WebhookId>,
+        step: Step,
+        since: Time,
+    ) -> Stored<Vec<(Time, Tally)>>;
+    /// Newest first, below a row.
+    async fn turns(&self, app: &AppId, webhook: &WebhookId, below: i64, limit: i64) -> Stored<Vec<KeptTurn>>;
+    /// How many users are online, of each app where there are some.
+    async fn online_counts(&self) -> Stored<Vec<(AppId, u64)>>;
+    async fn online_count(&self, app: &AppId) -> Stored<u64>;
+    /// Of all webhooks of the app.
+    async fn standings(&self, app: &AppId) -> Stored<Vec<Standing>>;
+    /// Removes some of the app's tallies that are older than their step is kept. Whether more is left.
+    async fn remove_old_tallies(&self, app: &AppId, now: Time) -> Stored<bool>;
+}

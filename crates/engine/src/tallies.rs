@@ -1,0 +1,335 @@
+//! What happens is counted here, in memory, by app and webhook and minute; finished minutes go to a shelf, and from
+//! there to the store (`health`). Counting takes one lock that is nobody's for long, and allocates once a minute.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Mutex, RwLock};
+
+use chathook_domain::delivery::{Settlement, outcome_name};
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::outcome::Outcome;
+use chathook_domain::tally::{Count, Span, Step, Tally};
+use chathook_domain::turn::{Party, TurnKind, Turned};
+use tokio::sync::Notify;
+
+use crate::ports::endpoints::Exchange;
+use crate::ports::store::{Asked, Target};
+use crate::ports::tallies::Tallied;
+
+/// The cause of a verdict that nobody waited for.
+pub(crate) const SENDER_GONE: &str = "sender_gone";
+/// Minutes that wait on the shelf when the store has refused them: about 15 MiB. The oldest go first.
+const SHELF_MAX: usize = 4_000;
+/// Turns of `before_message` circuits that wait for the store; the oldest go first.
+const TURNS_WAITING_MAX: usize = 1_000;
+
+#[derive(Default)]
+pub struct Tallies {
+    apps: RwLock<HashMap<AppId, OfApp>>,
+    shelf: Mutex<VecDeque<Tallied>>,
+    turns: Mutex<VecDeque<(i64, Turned, Time)>>,
+    online: Mutex<HashMap<AppId, u64>>,
+    /// Told when a turn waits.
+    pub(crate) nudge: Notify,
+    /// Held while minutes go from here to the store, and while both are read: none is missed or seen twice.
+    pub(crate) moving: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct OfApp {
+    own: Slot,
+    webhooks: HashMap<WebhookId, Slot>,
+}
+
+/// The minute that is being counted, with those that are over.
+#[derive(Default)]
+struct Slot(Mutex<Minutes>);
+
+#[derive(Default)]
+struct Minutes {
+    at: Option<Time>,
+    tally: Box<Tally>,
+    over: Vec<(Time, Box<Tally>)>,
+}
+
+/// Which minutes are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those before the one that this moment lies in.
+    Before(Time),
+    /// The present one as well.
+    All,
+}
+
+impl Slot {
+    fn count(&self, now: Time, count: impl FnOnce(&mut Tally)) {
+        let mut minutes = self.0.lock().expect("no one panics while holding this lock");
+        minutes.turn_to(Step::Minute.begin_of(now));
+        count(&mut minutes.tally);
+    }
+
+    fn take(&self, which: Which) -> Vec<(Time, Box<Tally>)> {
+        let mut minutes = self.0.lock().expect("no one panics while holding this lock");
+        let is_over = match which {
+            Which::All => true,
+            Which::Before(now) => minutes.at.is_some_and(|at| at < Step::Minute.begin_of(now)),
+        };
+        if is_over {
+            minutes.end();
+        }
+        std::mem::take(&mut minutes.over)
+    }
+
+    fn copy(&self) -> Vec<(Time, Tally)> {
+        let minutes = self.0.lock().expect("no one panics while holding this lock");
+        let over = minutes.over.iter().map(|(at, tally)| (*at, (**tally).clone()));
+        over.chain(minutes.at.map(|at| (at, (*minutes.tally).clone()))).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        let minutes = self.0.lock().expect("no one panics while holding this lock");
+        minutes.at.is_none() && minutes.over.is_empty()
+    }
+}
+
+impl Minutes {
+    /// A clock that goes back goes on counting in the minute that it had come to.
+    fn turn_to(&mut self, minute: Time) {
+        if self.at.is_some_and(|at| at < minute) {
+            self.end();
+        }
+        self.at.get_or_insert(minute);
+    }
+
+    fn end(&mut self) {
+        if let Some(at) = self.at.take() {
+            self.over.push((at, std::mem::take(&mut self.tally)));
+        }
+    }
+}
+
+impl Tallies {
+    /// A message was stored.
+    pub(crate) fn message(&self, app: &AppId, now: Time) {
+        self.at(app, None, now, |tally| tally.count(Count::Messages));
+    }
+
+    /// An attempt was made for a delivery of what came in then, began then, and led to this.
+    pub(crate) fn attempted(
+        &self,
+        target: &Target,
+        exchange: &Exchange,
+        settlement: Settlement,
+        (came_in_at, started_at): (Option<Time>, Time),
+        now: Time,
+    ) {
+        let took_us = exchange.phases.total_us;
+        self.at(&target.app, Some(&target.webhook.id), now, |tally| {
+            tally.attempted(&exchange.outcome, took_us);
+            match settlement {
+                Settlement::Delivered => {
+                    tally.count(Count::Delivered);
+                    if let Some(came_in_at) = came_in_at {
+                        let before_ms = started_at.ms.saturating_sub(came_in_at.ms).max(0).cast_unsigned();
+                        tally.measure(Span::ToDelivered, before_ms.saturating_mul(1_000) + took_us);
+                    }
+                }
+                Settlement::Failed => tally.count(Count::Unsent),
+                Settlement::Waits { .. } => {}
+            }
+        });
+    }
+
+    /// A `before_message` webhook was asked.
+    pub(crate) fn asked(&self, asked: &Asked) {
+        // Nobody heard the verdict.
+        if asked.silence.as_deref() == Some(SENDER_GONE) {
+            return;
+        }
+        let verdict = match asked.verdict {
+            "inject" => Count::Injected,
+            "replace" => Count::Replaced,
+            "drop" => Count::Dropped,
+            _ => Count::Passed,
+        };
+        self.at(&asked.app, Some(&asked.webhook), asked.at, |tally| {
+            tally.count(verdict);
+            if asked.silence.is_some() {
+                tally.count(Count::Silent);
+            }
+            tally.measure(Span::Asked, asked.took_us);
+        });
+    }
+
+    /// A user came online, or went offline.
+    pub(crate) fn presence(&self, app: &AppId, is_online: bool, now: Time) {
+        let mut online = self.online.lock().expect("no one panics while holding this lock");
+        let count = online.entry(app.clone()).or_default();
+        *count = if is_online { *count + 1 } else { count.saturating_sub(1) };
+        let count = *count;
+        drop(online);
+        self.at(app, None, now, |tally| tally.is_online(count));
+    }
+
+    /// So many are online, as the store knows: what was counted by steps begins anew.
+    pub(crate) fn set_online(&self, counts: Vec<(AppId, u64)>, now: Time) {
+        let fresh: HashMap<AppId, u64> = counts.into_iter().collect();
+        let before = {
+            let mut online = self.online.lock().expect("no one panics while holding this lock");
+            std::mem::replace(&mut *online, fresh.clone())
+        };
+        for app in before.keys().filter(|app| !fresh.contains_key(*app)) {
+            if before[app] > 0 {
+                self.at(app, None, now, |tally| tally.is_online(0));
+            }
+        }
+        for (app, count) in &fresh {
+            self.at(app, None, now, |tally| tally.is_online(*count));
+        }
+    }
+
+    /// The circuit of a `before_message` webhook has turned.
+    pub(crate) fn turned(&self, webhook_row: i64, kind: TurnKind, outcome: &Outcome, at: Time) {
+        let turned = Turned { party: Party::BeforeMessage, kind, cause: outcome_name(outcome) };
+        let mut turns = self.turns.lock().expect("no one panics while holding this lock");
+        if turns.len() >= TURNS_WAITING_MAX {
+            turns.pop_front();
+        }
+        turns.push_back((webhook_row, turned, at));
+        drop(turns);
+        self.nudge.notify_one();
+    }
+
+    pub(crate) fn first_turn(&self) -> Option<(i64, Turned, Time)> {
+        self.turns.lock().expect("no one panics while holding this lock").front().cloned()
+    }
+
+    pub(crate) fn drop_first_turn(&self) {
+        self.turns.lock().expect("no one panics while holding this lock").pop_front();
+    }
+
+    /// An app, or one of its webhooks, is gone. What is on the shelf of it the store passes over.
+    pub(crate) fn forget(&self, app: &AppId, webhook: Option<&WebhookId>) {
+        let mut apps = self.apps.write().expect("no one panics while holding this lock");
+        match webhook {
+            None => drop(apps.remove(app)),
+            Some(webhook) => {
+                if let Some(of_app) = apps.get_mut(app) {
+                    // Its part in what the app did stays.
+                    let minutes = of_app.webhooks.remove(webhook).map(|slot| slot.copy());
+                    for (minute, tally) in minutes.unwrap_or_default() {
+                        of_app.own.count(minute, |own| own.merge(&tally));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Puts minutes on the shelf.
+    pub(crate) fn shelve(&self, which: Which) {
+        let apps = self.apps.read().expect("no one panics while holding this lock");
+        let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
+        for (app, of_app) in apps.iter() {
+            let webhooks = of_app.webhooks.iter().map(|(id, slot)| (Some(id), slot));
+            for (webhook, slot) in std::iter::once((None, &of_app.own)).chain(webhooks) {
+                shelf.extend(slot.take(which).into_iter().map(|(minute, tally)| Tallied {
+                    app: app.clone(),
+                    webhook: webhook.cloned(),
+                    minute,
+                    tally,
+                }));
+            }
+        }
+        drop((apps, shelf));
+        let mut apps = self.apps.write().expect("no one panics while holding this lock");
+        apps.retain(|_, of_app| {
+            of_app.webhooks.retain(|_, slot| !slot.is_empty());
+            !(of_app.webhooks.is_empty() && of_app.own.is_empty())
+        });
+    }
+
+    /// The first so many minutes of the shelf, which stay there.
+    pub(crate) fn first_of_shelf(&self, count: usize) -> Vec<Tallied> {
+        let shelf = self.shelf.lock().expect("no one panics while holding this lock");
+        shelf.iter().take(count).cloned().collect()
+    }
+
+    pub(crate) fn drop_first_of_shelf(&self, count: usize) {
+        let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
+        let count = count.min(shelf.len());
+        shelf.drain(..count);
+    }
+
+    /// The store refuses: what cannot be held is lost, the oldest first. How much that was.
+    pub(crate) fn bound_shelf(&self) -> usize {
+        let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
+        let lost = shelf.len().saturating_sub(SHELF_MAX);
+        shelf.drain(..lost);
+        lost
+    }
+
+    /// What the store does not have yet; of an app with all its webhooks.
+    pub(crate) fn in_memory(&self, app: &AppId, webhook: Option<&WebhookId>) -> Vec<(Time, Tally)> {
+        let mut found = Vec::new();
+        let apps = self.apps.read().expect("no one panics while holding this lock");
+        if let Some(of_app) = apps.get(app) {
+            if webhook.is_none() {
+                found.extend(of_app.own.copy());
+            }
+            let wanted =
+                of_app.webhooks.iter().filter(|(id, _)| webhook.is_none_or(|webhook| webhook == *id));
+            wanted.for_each(|(_, slot)| found.extend(slot.copy()));
+        }
+        drop(apps);
+        let shelf = self.shelf.lock().expect("no one panics while holding this lock");
+        let is_wanted =
+            |of: &&Tallied| of.app == *app && (webhook.is_none() || of.webhook.as_ref() == webhook);
+        found.extend(shelf.iter().filter(is_wanted).map(|of| (of.minute, (*of.tally).clone())));
+        found.sort_by_key(|(minute, _)| *minute);
+        found
+    }
+
+    fn at(&self, app: &AppId, webhook: Option<&WebhookId>, now: Time, count: impl FnOnce(&mut Tally)) {
+        let apps = self.apps.read().expect("no one panics while holding this lock");
+        let slot = apps.get(app).and_then(|of_app| match webhook {
+            None => Some(&of_app.own),
+            Some(webhook) => of_app.webhooks.get(webhook),
+        });
+        if let Some(slot) = slot {
+            return slot.count(now, count);
+        }
+        drop(apps);
+        let mut apps = self.apps.write().expect("no one panics while holding this lock");
+        let of_app = apps.entry(app.clone()).or_default();
+        let slot = match webhook {
+            None => &of_app.own,
+            Some(webhook) => of_app.webhooks.entry(webhook.clone()).or_default(),
+        };
+        slot.count(now, count);
+    }
+}
+
+/// The same with a sum for each app and minute: what its webhooks did is the app's as well.
+pub(crate) fn with_sums(minutes: Vec<Tallied>) -> Vec<Tallied> {
+    let mut sums: HashMap<(AppId, Time), Box<Tally>> = HashMap::new();
+    let mut rows = Vec::with_capacity(minutes.len());
+    for tallied in minutes {
+        sums.entry((tallied.app.clone(), tallied.minute)).or_default().merge(&tallied.tally);
+        if tallied.webhook.is_some() {
+            rows.push(tallied);
+        }
+    }
+    rows.extend(sums.into_iter().map(|((app, minute), tally)| Tallied { app, webhook: None, minute, tally }));
+    rows
+}
+
+/// Tallies of minutes and steps by the step that each lies in, from a moment on, in order.
+pub(crate) fn by_step(parts: Vec<(Time, Tally)>, step: Step, since: Time) -> Vec<(Time, Tally)> {
+    let mut sums: BTreeMap<Time, Tally> = BTreeMap::new();
+    for (at, tally) in parts {
+        let begin = step.begin_of(at);
+        if begin >= since {
+            sums.entry(begin).or_default().merge(&tally);
+        }
+    }
+    sums.into_iter().collect()
+}

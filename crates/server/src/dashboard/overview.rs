@@ -1,0 +1,153 @@
+//! An app at a glance: which webhooks need a person, first; then how much happens and how fast.
+
+use askama::Template;
+use axum::routing::get;
+use chathook_domain::tally::{Count, Span};
+use chathook_engine::health::{AppHealth, CircuitState, Series, WebhookHealth};
+
+use super::Routes;
+use super::figures::{Chart, NeedLine, Shown, Tile, float, health_url, share};
+use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::plot::{Plot, duration, number};
+use crate::api::extract::Ids;
+
+pub fn routes() -> Routes {
+    Routes::new().route("/apps/{app_id}/overview", get(show_overview))
+}
+
+#[derive(Template)]
+#[template(path = "dashboard/overview.html")]
+struct OverviewPage {
+    page: Page,
+    app_url: String,
+    shown: Shown,
+    needs: Vec<NeedLine>,
+    tiles: Vec<Tile>,
+    plots: Vec<Plot>,
+    webhooks: Vec<WebhookLine>,
+    /// Nothing was ever sent in this span.
+    is_quiet: bool,
+}
+
+/// A webhook with what came of its last day.
+struct WebhookLine {
+    id: String,
+    url: String,
+    tone: &'static str,
+    state: &'static str,
+    delivered: String,
+    success: String,
+    p90: String,
+    waiting: String,
+}
+
+async fn show_overview(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
+    let app = visit.app(&app).await?;
+    let shown = Shown::of(&params);
+    let health = visit.engine().app_health(&app.id, shown.window()?).await?;
+    let page = visit.page_of(&app, Section::Overview, "Overview").await?;
+    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let needs = health.needs.iter().map(|need| NeedLine::of(need, &app_url)).collect();
+    let webhooks = health.webhooks.iter().map(|webhook| WebhookLine::of(webhook, &app_url)).collect();
+    let total = &health.series.total;
+    let is_quiet = total.of(Count::Messages) == 0 && total.attempts() == 0;
+    let (tiles, plots) = (tiles(&health, shown), plots(&health.series));
+    render(&OverviewPage { page, app_url, shown, needs, tiles, plots, webhooks, is_quiet })
+}
+
+fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
+    let total = &health.series.total;
+    let span = match shown {
+        Shown::Hour => "in the last hour",
+        Shown::Day => "in the last day",
+    };
+    let standings = || health.webhooks.iter().filter_map(|webhook| webhook.standing.as_ref());
+    let waiting: u64 = standings().map(|standing| standing.waiting).sum();
+    let is_more = standings().any(|standing| standing.waiting_is_cut);
+    let failing = standings().filter(|standing| standing.failing_since.is_some()).count();
+    let unsent = total.of(Count::Unsent);
+    let failed_note = if unsent > 0 { format!("{unsent} ended unsent {span}") } else { span.to_owned() };
+    let latency = total.span(Span::ToDelivered).percentiles();
+    let p99 = latency.map_or_else(
+        || "nothing delivered".to_owned(),
+        |p| format!("p90 {}, p99 {}", duration(float(p.p90)), duration(float(p.p99))),
+    );
+    vec![
+        Tile::new("Messages", number(float(total.of(Count::Messages))), span),
+        Tile::new("Delivered", number(float(total.of(Count::Delivered))), span),
+        Tile::new(
+            "Attempts that succeeded",
+            share(total.of(Count::Succeeded), total.attempts()),
+            &failed_note,
+        )
+        .bad_if(unsent > 0),
+        Tile::new(
+            "Message to delivery, half within",
+            latency.map_or_else(|| "–".to_owned(), |p| duration(float(p.p50))),
+            &p99,
+        ),
+        Tile::new(
+            "Waiting",
+            format!("{}{}", number(float(waiting)), if is_more { "+" } else { "" }),
+            &match failing {
+                0 => "no webhook failing".to_owned(),
+                1 => "one webhook failing".to_owned(),
+                _ => format!("{failing} webhooks failing"),
+            },
+        )
+        .bad_if(failing > 0),
+        Tile::new("Users online", number(float(health.online)), "now"),
+    ]
+}
+
+fn plots(series: &Series) -> Vec<Plot> {
+    let chart = Chart::of(series);
+    let mut plots = vec![chart.rates(), chart.attempts(), chart.latency(Span::ToDelivered), chart.online()];
+    if series.total.span(Span::Asked).count() > 0 {
+        plots.extend([chart.verdicts(), chart.latency(Span::Asked)]);
+    }
+    plots
+}
+
+impl WebhookLine {
+    fn of(health: &WebhookHealth, app_url: &str) -> Self {
+        let WebhookHealth { webhook, standing, day, .. } = health;
+        let (tone, state) = state_of(health);
+        let waiting = standing.as_ref().map_or_else(String::new, |standing| {
+            format!("{}{}", number(float(standing.waiting)), if standing.waiting_is_cut { "+" } else { "" })
+        });
+        let p90 = day.span(Span::ToDelivered).percentiles();
+        Self {
+            id: webhook.id.to_string(),
+            url: health_url(app_url, webhook.id.as_str()),
+            tone,
+            state,
+            delivered: number(float(day.of(Count::Delivered))),
+            success: share(day.of(Count::Succeeded), day.attempts()),
+            p90: p90.map_or_else(|| "–".to_owned(), |p| duration(float(p.p90))),
+            waiting,
+        }
+    }
+}
+
+/// The tone and the word of how a webhook stands.
+pub fn state_of(health: &WebhookHealth) -> (&'static str, &'static str) {
+    let WebhookHealth { webhook, standing, circuit, .. } = health;
+    if webhook.switched_off.is_some() {
+        return ("bad", "switched off");
+    }
+    if !webhook.config.enabled {
+        return ("plain", "disabled");
+    }
+    match circuit.map(|circuit| circuit.state) {
+        Some(CircuitState::Open | CircuitState::Probing) => return ("bad", "circuit open"),
+        Some(CircuitState::Closed) | None => {}
+    }
+    if circuit.is_some_and(|circuit| circuit.paused_until.is_some()) {
+        return ("warn", "paused");
+    }
+    if standing.as_ref().is_some_and(|standing| standing.failing_since.is_some()) {
+        return ("warn", "failing");
+    }
+    ("good", "on")
+}
