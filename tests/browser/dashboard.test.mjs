@@ -3,22 +3,19 @@
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
+import { DESK, looker } from "./look.mjs";
 
 const KEY = "dev-key";
 const SECRET = "dev-secret";
-const PHONE = { width: 390, height: 844 };
-const DESK = { width: 1280, height: 900 };
 
 const url = process.env.CHATHOOK_URL;
 assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
 
 let browser;
 let page;
-let axe;
+let look;
 /** The app that this test makes, and its webhook's page. */
 let app;
 const hook = () => `${app}/webhooks/audit`;
@@ -30,9 +27,9 @@ const endpoint = createServer((request, response) => {
 
 before(async () => {
   await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
-  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
   page = browser.page;
+  look = await looker(page);
 });
 
 after(async () => {
@@ -56,30 +53,6 @@ async function manage(method, path, body) {
   const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
   assert.equal(answer.status, 200, path);
   return (await answer.json()).data;
-}
-
-/** Looks at the page as it is: axe finds nothing serious in light and dark, and a phone need not scroll sideways. */
-async function look(name) {
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-    const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
-    assert.deepEqual(told, [], `${name}, ${colorScheme}`);
-    await picture(`${name}-${colorScheme}`);
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(PHONE);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${name}: ${wide} px wider than a phone`);
-  await picture(`${name}-phone`);
-  await page.setViewportSize(DESK);
-}
-
-async function picture(name) {
-  const dir = process.env.SCREENSHOTS;
-  if (dir) await page.screenshot({ path: `${dir}/${name}.png`, fullPage: true, animations: "disabled" });
 }
 
 test("wrong credentials are refused, the right ones lead to the page that was asked for", async () => {

@@ -2,22 +2,19 @@
 // CHATHOOK_URL says where it is. SCREENSHOTS, if set, names a directory for pictures: light, dark, and on a phone.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
+import { DESK, looker } from "./look.mjs";
 
 const KEYS = { key: "dev-key", secret: "dev-secret", "content-type": "application/json" };
-const PHONE = { width: 390, height: 844 };
-const DESK = { width: 1280, height: 900 };
 
 const url = process.env.CHATHOOK_URL;
 assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
 
 let browser;
 let page;
-let axe;
+let look;
 /** The app that this test makes, below the dashboard's root. */
 let app;
 let apikey;
@@ -41,9 +38,9 @@ async function send(from, to, text) {
 
 before(async () => {
   await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
-  axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
   page = browser.page;
+  look = await looker(page);
   const made = await call("POST", "/apps", { name: "Figures", region: "eu", version: "3" });
   apikey = Object.values(made.apiKeys).find((key) => key.scope === "fullAccess").apiKey;
   app = `/apps/${made.id}`;
@@ -58,30 +55,6 @@ after(async () => {
   endpoint.closeAllConnections();
   endpoint.close();
 });
-
-/** axe finds nothing serious in light and dark, and a phone need not scroll sideways. */
-async function look(name) {
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-    const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-    const told = grave.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
-    assert.deepEqual(told, [], `${name}, ${colorScheme}`);
-    await picture(`${name}-${colorScheme}`);
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  await page.setViewportSize(PHONE);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(wide <= 0, `${name}: ${wide} px wider than a phone`);
-  await picture(`${name}-phone`);
-  await page.setViewportSize(DESK);
-}
-
-async function picture(name) {
-  const dir = process.env.SCREENSHOTS;
-  if (dir) await page.screenshot({ path: `${dir}/${name}.png`, fullPage: true, animations: "disabled" });
-}
 
 test("an app without a webhook says what to do next, and its figures follow without a reload", async () => {
   await page.getByText("This app has no webhook yet").waitFor();
