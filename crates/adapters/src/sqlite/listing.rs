@@ -56,6 +56,11 @@ pub(super) fn is_before_span(filter: &DeliveryFilter, at: Time) -> bool {
     filter.since.is_some_and(|since| at < since.plus_ms(-CLOCK_SLACK_MS))
 }
 
+/// How many rows a read of this filter looks at.
+pub(super) fn look_max(filter: &DeliveryFilter) -> i64 {
+    filter.look_max.map_or(LOOKED_AT_MAX, |most| most.clamp(1, LOOKED_AT_MAX))
+}
+
 fn numbered(
     db: &Connection,
     spot: Spot,
@@ -63,7 +68,8 @@ fn numbered(
     below: i64,
 ) -> rusqlite::Result<Run<Delivery>> {
     let mut query = db.prepare_cached(NEWEST_FIRST)?;
-    let mut rows = query.query((spot.stream, below, LOOKED_AT_MAX))?;
+    let look_max = look_max(filter);
+    let mut rows = query.query((spot.stream, below, look_max))?;
     let mut run = Run { items: VecDeque::new(), edge: None };
     let mut looked_at = 0;
     // One more than is asked for tells that the list goes on.
@@ -79,7 +85,7 @@ fn numbered(
         if let Some(delivery) = fit(db, spot, filter, row)? {
             run.items.push_back((sequence, at, delivery));
         }
-        if looked_at == LOOKED_AT_MAX {
+        if looked_at == look_max {
             run.edge = Some((sequence, at));
         }
     }

@@ -11,7 +11,7 @@ use chathook_engine::ports::stored::Stored;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde_json::{Value, json};
 
-use super::past::{self, LOOKED_AT_MAX};
+use super::past;
 use super::{fault, listing, messages};
 
 /// Answers with its number.
@@ -76,7 +76,8 @@ pub(super) fn run(
         r#"SELECT row, "trigger", event_id, outcome, started_at, app = ?1 AND webhook = ?2 FROM test_delivery
            WHERE row < ?3 ORDER BY row DESC LIMIT ?4"#,
     )?;
-    let mut rows = query.query((app.as_str(), webhook.as_str(), below, LOOKED_AT_MAX))?;
+    let look_max = listing::look_max(filter);
+    let mut rows = query.query((app.as_str(), webhook.as_str(), below, look_max))?;
     let mut looked_at = 0;
     while run.items.len() <= filter.limit
         && let Some(row) = rows.next()?
@@ -94,7 +95,7 @@ pub(super) fn run(
                 run.items.push_back((number, at, delivery));
             }
         }
-        if looked_at == LOOKED_AT_MAX {
+        if looked_at == look_max {
             run.edge = Some((number, at));
         }
     }

@@ -67,6 +67,8 @@ pub struct DeliveryFilter {
     pub since: Option<Time>,
     pub until: Option<Time>,
     pub limit: usize,
+    /// Rows that are looked at, where fewer are wanted than one read looks at by itself.
+    pub look_max: Option<i64>,
 }
 
 /// What came of asking for an attempt now.

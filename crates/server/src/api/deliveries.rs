@@ -305,6 +305,7 @@ pub fn filter(params: &Params, limit: i64) -> Result<DeliveryFilter, Refusal> {
         since: seconds("since")?,
         until: seconds("until")?,
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
+        look_max: None,
     })
 }
 

@@ -19,6 +19,8 @@ use crate::api::extract::Ids;
 use crate::api::lists::strange_cursor;
 
 const PER_PAGE: usize = 50;
+/// Rows that the list of all webhooks looks at, over all of them: what one webhook's list may.
+const LOOK_OVER_ALL_MAX: i64 = 5_000;
 
 pub fn routes() -> Routes {
     Routes::new().route("/apps/{app_id}/deliveries", get(list_deliveries))
@@ -110,6 +112,8 @@ async fn newest_of_all(
     webhooks: &[Webhook],
     filter: &DeliveryFilter,
 ) -> Result<Vec<Line>, PageError> {
+    let count = i64::try_from(webhooks.len()).expect("at most 25 webhooks").max(1);
+    let filter = DeliveryFilter { look_max: Some(LOOK_OVER_ALL_MAX / count), ..filter.clone() };
     let mut found = Vec::new();
     for webhook in webhooks {
         let page = visit.engine().deliveries(&app.id, &webhook.id, filter.clone(), Place::START).await?;
@@ -147,6 +151,7 @@ impl Asked {
             since: span::parse("since", &self.since)?,
             until: span::parse("until", &self.until)?,
             limit: PER_PAGE,
+            look_max: None,
         })
     }
 
