@@ -1,5 +1,5 @@
 // The README's own commands, pasted into a shell against a running `chathook dev`: the curl lines that it
-// prints, the calls that configure a webhook, and both receivers, which then hear of a message.
+// prints, the calls that configure a webhook, both receivers, which then hear of a message, and the command line.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -81,3 +81,52 @@ for (const [program, file] of receivers) {
     }
   });
 }
+
+test("the README's commands of the command line do what they say", async () => {
+  const block = readme.match(/```sh\nexport CHATHOOK_PROFILE=dev\n([^]*?)```/)?.[1] ?? "";
+  const commands = block.trim().split("\n");
+  assert.equal(commands.length, 6, "the README names six commands");
+  const port = await freePort();
+  const child = spawn("python3", [here("receive.py")], { env: { ...process.env, PORT: String(port) }, stdio: "ignore" });
+  const env = { ...process.env, CHATHOOK_PROFILE: "dev", CHATHOOK_SERVER: server, CHATHOOK_WEBHOOK_PASSWORD: "secret" };
+  const run = (command) => {
+    const mine = command.replace(/^chathook /, `"${process.env.CHATHOOK_BINARY}" `).replaceAll("127.0.0.1:9000", `127.0.0.1:${port}`);
+    return execFileSync("bash", ["-c", mine], { encoding: "utf8", env, timeout: 20_000 });
+  };
+  const told = {};
+  try {
+    await untilItListens(port);
+    for (const command of commands.filter((one) => !one.includes(" tail "))) told[command.split(" ").slice(1, 3).join(" ")] = run(command);
+    // It follows until it is ended, so the first line is waited for.
+    const tail = commands.find((one) => one.includes(" tail "));
+    const tailing = spawn(process.env.CHATHOOK_BINARY, tail.split(" ").slice(1), { env, stdio: ["ignore", "pipe", "ignore"] });
+    try {
+      const lines = createInterface({ input: tailing.stdout })[Symbol.asyncIterator]();
+      const seen = (async () => {
+        for (;;) {
+          const { value, done } = await lines.next();
+          assert.ok(!done, "tail ended by itself");
+          if (value.includes("after_message")) return;
+        }
+      })();
+      let isSeen = false;
+      const noted = seen.then(() => { isSeen = true; });
+      const until = Date.now() + 10_000;
+      // Sent again until it is seen: the command may not follow yet when the first is sent.
+      while (!isSeen && Date.now() < until) {
+        shell(pasted()[0]);
+        await Promise.race([noted, new Promise((resolve) => setTimeout(resolve, 500))]);
+      }
+      assert.ok(isSeen, "tail told of no delivery within 10 s");
+    } finally {
+      tailing.kill();
+    }
+  } finally {
+    child.kill();
+  }
+  assert.match(told["webhooks create"], /whsec_/);
+  assert.match(told["webhooks test"], /200/);
+  assert.match(told["deliveries show"], /200/);
+  assert.match(told["message show"], /accepted/);
+  assert.match(told["replay other"], /done/);
+});
