@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use chathook_adapters::data_dir;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::listeners::{ListenerEndpoints, Listeners};
 use chathook_adapters::local_bus::LocalBus;
@@ -92,7 +93,7 @@ pub struct Running {
 
 /// Opens the store and starts the engine.
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
-    std::fs::create_dir_all(&parts.data_dir)
+    data_dir::make(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
     let limits = parts.limits;
     tracing::info!(
