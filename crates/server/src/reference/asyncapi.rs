@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::api::openapi::schemas::settled;
+use super::openapi::schemas::settled;
 use crate::api::shapes::messages::{Message, NewMessage, Receipt};
 use crate::api::shapes::people::Group;
 use crate::socket::methods::Method;

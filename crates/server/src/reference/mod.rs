@@ -1,6 +1,7 @@
 //! What describes the server to others: `/openapi.json`, `/asyncapi.json`, and `/docs` for people.
 //! All is made once from the code, so that it works offline and is never older than the server.
 
+pub mod openapi;
 pub mod asyncapi;
 pub mod page;
 
@@ -12,8 +13,6 @@ use axum::http::header::{
 };
 use axum::response::IntoResponse;
 use axum::routing::get;
-
-use crate::api::openapi;
 
 static OPENAPI: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 static ASYNCAPI: LazyLock<String> = LazyLock::new(|| asyncapi::document().to_string());

@@ -3,7 +3,7 @@
 use askama::Template;
 use serde_json::{Map, Value};
 
-use crate::api::openapi::errors::{ERRORS, ErrorText};
+use super::openapi::errors::{ERRORS, ErrorText};
 
 /// Where the examples call: `chathook dev` as it is started without flags.
 const ADDRESS: &str = "http://127.0.0.1:8080";

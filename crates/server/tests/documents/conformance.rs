@@ -40,7 +40,7 @@ fn judge(
 
 #[tokio::test]
 async fn every_operation_answers_as_the_document_says() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let mut found = Vec::new();
     let untouched = World::new(&server).await;
@@ -142,7 +142,7 @@ fn fields_of_answers(document: &Value) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_refusal_is_in_the_document() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let mut found = Vec::new();
     // What is refused changes nothing, so that one world serves for all.
@@ -232,7 +232,7 @@ fn with_parameter(operation: &Operation<'_>, request: &Request, name: &str, valu
 
 #[tokio::test]
 async fn a_users_own_token_opens_what_the_document_says_and_nothing_else() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let world = World::new(&server).await;
     let (ana, ben) = (world.app.token("ana").await, world.app.token("ben").await);
@@ -249,7 +249,7 @@ async fn a_users_own_token_opens_what_the_document_says_and_nothing_else() {
 
 #[tokio::test]
 async fn a_field_that_is_dropped_or_added_is_seen() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let world = World::new(&server).await;
     let all = operations(&document);

@@ -11,14 +11,14 @@ use crate::support::TestServer;
 async fn the_server_serves_the_document() {
     let server = TestServer::start().await;
     let served = server.raw("GET", "/openapi.json", &[], Vec::new()).await;
-    assert_eq!((served.status, &served.json), (200, &chathook_server::api::openapi::document()));
+    assert_eq!((served.status, &served.json), (200, &chathook_server::reference::openapi::document()));
     assert_eq!(served.json["openapi"], "3.1.0");
 }
 
 #[test]
 fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
     for document in
-        [chathook_server::api::openapi::document(), chathook_server::reference::asyncapi::document()]
+        [chathook_server::reference::openapi::document(), chathook_server::reference::asyncapi::document()]
     {
         let mut open = vec![&document];
         while let Some(value) = open.pop() {
@@ -32,7 +32,7 @@ fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
             }
         }
     }
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let all = operations(&document);
     let names: BTreeSet<_> = all.iter().map(|operation| operation.id).collect();
     assert_eq!(names.len(), all.len());
@@ -44,8 +44,8 @@ fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
 #[test]
 fn every_code_of_the_document_has_its_section_in_the_page_of_errors() {
     let known: BTreeSet<&str> =
-        chathook_server::api::openapi::errors::ERRORS.iter().map(|error| error.code).collect();
-    let document = chathook_server::api::openapi::document();
+        chathook_server::reference::openapi::errors::ERRORS.iter().map(|error| error.code).collect();
+    let document = chathook_server::reference::openapi::document();
     for operation in operations(&document) {
         for (status, response) in operation.said["responses"].as_object().expect("responses") {
             let codes = response
@@ -64,7 +64,7 @@ fn the_command_prints_the_document() {
     let printed = printed.expect("the binary runs");
     assert!(printed.status.success());
     let document: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
-    assert_eq!(document, chathook_server::api::openapi::document());
+    assert_eq!(document, chathook_server::reference::openapi::document());
 }
 
 /// `routes!` makes a route and its description of one handler; a bare route would have none.

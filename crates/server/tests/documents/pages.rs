@@ -13,11 +13,11 @@ async fn the_page_shows_every_operation_and_every_error_and_runs_nothing() {
     let policy = page.headers["content-security-policy"].to_str().expect("a policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'self';"), "{policy}");
     let text = String::from_utf8(page.bytes.to_vec()).expect("a page is text");
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     for operation in operations(&document) {
         assert!(text.contains(&format!("<article id=\"{}\">", operation.id)), "{}", operation.id);
     }
-    for error in chathook_server::api::openapi::errors::ERRORS.iter() {
+    for error in chathook_server::reference::openapi::errors::ERRORS.iter() {
         assert!(text.contains(&format!("<article id=\"{}\">", error.code)), "{}", error.code);
     }
     for (name, _) in document["components"]["schemas"].as_object().expect("schemas") {

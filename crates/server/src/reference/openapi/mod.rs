@@ -9,8 +9,8 @@ use chathook_domain::refusal::Code;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::Routes;
-use super::shapes::{REFUSALS, Refused, refuses};
+use crate::api::shapes::{REFUSALS, Refused, refuses};
+use crate::api::{self, Routes};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Refused)))]
@@ -45,10 +45,10 @@ enum Family {
 #[must_use]
 pub fn document() -> Value {
     let routes = Routes::with_openapi(Described::openapi())
-        .nest("/v3", super::chat_routes())
-        .merge(super::management_routes())
-        .merge(super::metrics_routes())
-        .merge(super::health_routes());
+        .nest("/v3", api::chat_routes())
+        .merge(api::management_routes())
+        .merge(api::metrics_routes())
+        .merge(api::health_routes());
     let mut document = serde_json::to_value(routes.into_openapi()).expect("the description is JSON");
     document["info"] = json!({
         "title": "chathook", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
