@@ -110,7 +110,7 @@ pub async fn refuse_method() -> ApiError {
 }
 
 /// A mistake of ours costs its own request and no other.
-async fn survive_panics(request: Request, next: Next) -> Response {
+pub async fn survive_panics(request: Request, next: Next) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     answer.unwrap_or_else(|_| {
         tracing::error!("a handler panicked");
