@@ -5,6 +5,7 @@ mod conformance;
 mod listeners;
 mod openapi;
 mod pages;
+mod papers;
 mod requests;
 mod schema;
 mod streams;
