@@ -20,15 +20,19 @@ static OPENAPI: LazyLock<String> = LazyLock::new(|| openapi::document().to_strin
 static ASYNCAPI: LazyLock<String> = LazyLock::new(|| asyncapi::document().to_string());
 static PAGE: LazyLock<String> = LazyLock::new(|| page::render(&openapi::document(), &asyncapi::document()));
 
-/// The page has a style of its own and nothing else: no script, no picture, nothing from elsewhere.
-const POLICY: &str = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; \
+/// The page has a style and a script of its own and nothing else: no picture, nothing from elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'";
 
-/// The documents, to be merged. They are the same for everyone and hold nothing of anyone.
+/// The documents, to be merged at every door. They are the same for everyone and hold nothing of anyone.
 pub fn router() -> Router {
     // What the page is made of is no operation of its own.
     Router::from(routes())
         .route("/docs/page.css", get(async || served("text/css; charset=utf-8", include_str!("page.css"))))
+        .route(
+            "/docs/page.js",
+            get(async || served("text/javascript; charset=utf-8", include_str!("page.js"))),
+        )
 }
 
 /// The routes with their descriptions.

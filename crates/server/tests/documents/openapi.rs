@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::requests::operations;
 use crate::schema::Schemas;
 use crate::support::TestServer;
+use crate::support::http::send;
 
 #[tokio::test]
 async fn the_server_serves_the_document() {
@@ -15,6 +16,16 @@ async fn the_server_serves_the_document() {
     let served = server.raw("GET", "/openapi.json", &[], Vec::new()).await;
     assert_eq!((served.status, &served.json), (200, &chathook_server::reference::openapi::document()));
     assert_eq!(served.json["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn each_door_serves_the_documents() {
+    let server = TestServer::with_admin_door().await;
+    for door in [server.address, server.admin_address.expect("a door of its own")] {
+        for path in ["/openapi.json", "/asyncapi.json", "/docs", "/docs/page.js"] {
+            assert_eq!(send(door, "GET", path, &[], Vec::new()).await.status, 200, "{door} {path}");
+        }
+    }
 }
 
 #[test]
@@ -77,7 +88,7 @@ fn the_command_prints_the_document() {
 #[test]
 fn no_route_goes_without_a_description() {
     // The other spelling of a version, and what the page of the documents is made of.
-    let known = ["/v3.0/socket", "/docs/page.css"];
+    let known = ["/v3.0/socket", "/docs/page.css", "/docs/page.js"];
     let of_chat = ["/v3", "/v3.0"];
     for (file, text) in sources() {
         // Pages for people; those of `chathook dev` are there for trying only.
