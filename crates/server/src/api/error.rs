@@ -97,7 +97,6 @@ pub const fn status_of(code: Code) -> StatusCode {
         | Code::GuidAlreadyExists
         | Code::AlreadyJoined
         | Code::EmptyGroupPassword
-        | Code::WrongGroupPassword
         | Code::EmptyReceiver
         | Code::InvalidReceiverType
         | Code::InvalidMessageCategory
@@ -123,19 +122,15 @@ pub const fn status_of(code: Code) -> StatusCode {
         | Code::AuthTokenNotFound
         | Code::GroupNotJoined
         | Code::SocketNotLoggedIn => StatusCode::UNAUTHORIZED,
-        Code::NoAccess
-        | Code::GroupJoinNotAllowed
-        | Code::GroupNoClearance
-        | Code::MessageNotASender
-        | Code::MessageNoAccess
-        | Code::BlockedByWebhook => StatusCode::FORBIDDEN,
+        Code::NoAccess | Code::GroupNoClearance | Code::MessageNotASender | Code::BlockedByWebhook => {
+            StatusCode::FORBIDDEN
+        }
         Code::AppNotFound
         | Code::UidNotFound
         | Code::GuidNotFound
         | Code::AuthTokenUnknown
         | Code::NotAMember
         | Code::MessageNotFound
-        | Code::ConversationNotFound
         | Code::WebhookNotFound
         | Code::TriggerNotFound
         | Code::DeliveryNotFound

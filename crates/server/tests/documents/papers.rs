@@ -141,6 +141,23 @@ fn every_code_that_a_paper_names_is_sent() {
     }
 }
 
+/// A code that nothing gives any more would stay in the papers as if it could come.
+#[test]
+fn every_code_is_given_somewhere() {
+    let crates = ["domain", "engine", "adapters", "server"];
+    let sources: String =
+        crates.iter().map(|name| below(&root().join("crates").join(name).join("src"))).collect();
+    // The table of statuses names each.
+    let (before, rest) = sources.split_once("pub const fn status_of").expect("the table");
+    let (_, after) = rest.split_once("#[cfg(test)]").expect("its tests follow");
+    let is_of_name = |c: char| c.is_ascii_alphanumeric();
+    let given: BTreeSet<String> =
+        [before, after].iter().flat_map(|text| words(text, "Code::", is_of_name)).collect();
+    for code in Code::ALL {
+        assert!(given.contains(&format!("Code::{code:?}")), "{code:?} is given nowhere");
+    }
+}
+
 #[test]
 fn the_readmes_payloads_are_as_the_document_says() {
     let document = asyncapi::document();
