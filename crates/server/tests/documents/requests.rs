@@ -105,11 +105,18 @@ impl Operation<'_> {
         };
         let kind = reply.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default();
+        let headers = response["headers"].as_object().into_iter().flatten();
+        let lacking = headers.filter(|(name, said)| {
+            said["required"] == true && !reply.headers.contains_key(name.to_lowercase().as_str())
+        });
+        let mut found: Vec<String> =
+            lacking.map(|(name, _)| format!("the header '{name}' is missing")).collect();
         match content.get(kind) {
-            None => vec![format!("the kind '{kind}' is not described")],
-            Some(_) if kind.starts_with("text/") => Vec::new(),
-            Some(content) => schemas.complaints(&content["schema"], &reply.json),
+            None => found.push(format!("the kind '{kind}' is not described")),
+            Some(_) if kind.starts_with("text/") => {}
+            Some(content) => found.extend(schemas.complaints(&content["schema"], &reply.json)),
         }
+        found
     }
 }
 

@@ -170,7 +170,8 @@ fn complete(path: &str, operation: &mut Value) {
             json!({"Sec-WebSocket-Version": {"description": version, "schema": {"type": "string"}}});
     }
     if family == Family::Metrics {
-        responses["401"]["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}});
+        responses["401"]["headers"] =
+            json!({"WWW-Authenticate": {"required": true, "schema": {"type": "string"}}});
     }
     operation.entry("security").or_insert_with(|| family.security());
     let named = path.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name);
@@ -218,7 +219,7 @@ fn refused(codes: &[&str]) -> Value {
     let waits = [Code::TooManyRequests.as_str(), Code::StoreUnavailable.as_str()];
     if codes.iter().any(|code| waits.contains(code)) {
         response["headers"] = json!({"Retry-After": {
-            "description": "Seconds after which to try again.", "schema": {"type": "integer"},
+            "description": "Seconds after which to try again.", "required": true, "schema": {"type": "integer"},
         }});
     }
     response
