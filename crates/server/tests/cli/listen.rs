@@ -169,7 +169,7 @@ async fn a_goodbye_removes_the_webhook_unless_it_has_a_name() {
     assert_eq!(listed[0]["id"], connected["webhook"]);
     assert_eq!(listed[0]["listener"], json!({"connected": true, "kept": false}));
     assert_eq!(listed[1]["listener"], json!({"connected": true, "kept": true}));
-    passing.terminate();
+    passing.signal("-INT");
     kept.terminate();
     assert_eq!((passing.ended().await, kept.ended().await), (0, 0));
     desk.until_absent("listen-laptop").await;
