@@ -451,6 +451,18 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_each_connection_is_warned_of() {
+        let head = |version| Head { version, content_type: None, location: None };
+        assert_eq!(http_version(&head(HttpVersion::Http11)).grade, Grade::Ok);
+        assert_eq!(http_version(&head(HttpVersion::Http10)).grade, Grade::Warning);
+        let first = tried(200, "", None, None);
+        assert_eq!(kept_open(&first).grade, Grade::Warning);
+        let kept = Tried { carrier: Carrier::KeptConnection, ..first };
+        assert_eq!(kept_open(&kept).grade, Grade::Ok);
+        assert_eq!(kept_open(&Tried { head: None, ..kept }).grade, Grade::Failure);
+    }
+
+    #[test]
     fn names_of_many_fields_are_counted() {
         assert_eq!(names(["a", "b"].into_iter()), "'a', 'b'");
         assert_eq!(names(["a", "b", "c", "d", "e"].into_iter()), "'a', 'b', 'c', 'd', 'e'");
