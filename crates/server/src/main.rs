@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use chathook_server::cli::exit::{Exit, is_hung_up, of_error};
+use chathook_server::cli::exit::{Exit, cure_of, is_hung_up, of_error};
 use chathook_server::cli::output::remark;
 use chathook_server::cli::{Cli, run};
 use clap::Parser as _;
@@ -19,6 +19,9 @@ fn main() -> ExitCode {
         Err(error) if is_hung_up(&error) => Exit::Done.into(),
         Err(error) => {
             remark(&format!("{error:#}"));
+            if let Some(cure) = cure_of(&error) {
+                remark(cure);
+            }
             of_error(&error).into()
         }
     }

@@ -118,6 +118,21 @@ pub fn of_api_error(error: &ApiError) -> Exit {
     }
 }
 
+/// What helps, where the server's own sentence cannot know it.
+#[must_use]
+pub fn cure_of(error: &anyhow::Error) -> Option<&'static str> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<ApiError>())? {
+        ApiError::Refused(refused) if refused.code == "AUTH_ERR_NO_ACCESS" => Some(
+            "Name the right ones: CHATHOOK_MANAGEMENT_KEY and CHATHOOK_MANAGEMENT_SECRET, a --profile, or on the \
+             server's machine its --data-dir.",
+        ),
+        ApiError::Refused(_)
+        | ApiError::Unfit(_)
+        | ApiError::Unreachable { .. }
+        | ApiError::NotUnderstood { .. } => None,
+    }
+}
+
 /// Whether the reader of our output has gone, as `head` does: no failure of ours.
 #[must_use]
 pub fn is_hung_up(error: &anyhow::Error) -> bool {

@@ -22,7 +22,8 @@ async fn without_credentials_a_command_says_where_they_may_come_from() {
 async fn wrong_credentials_end_with_code_5() {
     let server = TestServer::start().await;
     let shell = Shell::at(&server).with("CHATHOOK_MANAGEMENT_SECRET", "guessed");
-    assert!(shell.run(&["apps", "list"]).await.refused(5).contains("AUTH_ERR_NO_ACCESS"));
+    let told = shell.run(&["apps", "list"]).await;
+    assert!(told.refused(5).contains("AUTH_ERR_NO_ACCESS") && told.err.contains("--profile"), "{}", told.err);
 }
 
 #[tokio::test]
