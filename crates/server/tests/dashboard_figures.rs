@@ -111,6 +111,33 @@ async fn people_are_walked_page_by_page() {
 }
 
 #[tokio::test]
+async fn messages_are_walked_to_the_last_of_them_and_no_further() {
+    let server = TestServer::start().await;
+    let app = server.app().await;
+    for n in 0..50 {
+        app.send_as("ana", text_to("ben", &format!("message {n}"))).await.data();
+    }
+    let mut browser = Browser::logged_in(&server).await;
+    let lists = ["messages", "conversations/ana_user_ben"].map(|path| format!("/apps/{}/{path}", app.id));
+    for path in &lists {
+        let html = browser.page(path).await;
+        assert_eq!(html.matches("<th scope=\"row\">").count(), 50, "{html}");
+        assert!(!html.contains("rel=\"next\""), "nothing is older: {html}");
+    }
+    // So large that fewer than a page of them are read at once.
+    let large = json!({"filler": "\u{1F33B}".repeat(60_000)});
+    let body = json!({"receiver": "ben", "receiverType": "user", "data": {"text": "x", "metadata": large}});
+    for _ in 0..45 {
+        app.send_as("ana", body.clone()).await.data();
+    }
+    for path in &lists {
+        let html = browser.page(path).await;
+        assert!(html.matches("<th scope=\"row\">").count() < 50, "the page is short: {html}");
+        assert!(html.contains("rel=\"next\""), "the older ones are out of reach");
+    }
+}
+
+#[tokio::test]
 async fn conversations_lead_to_their_messages_and_those_to_their_timelines() {
     let server = TestServer::start().await;
     let app = server.app().await;
