@@ -17,7 +17,9 @@ let messageId;
 const ZONE = "Asia/Tokyo";
 /** Of a stream, and some more: nothing tells of what does not happen. */
 const TWO_LOOKS_MS = 1_200;
-/** Well below the fifteen seconds after which a page looks by itself. */
+/** After which a page looks by itself. */
+const LOOK_EVERY_MS = 15_000;
+/** Well below that. */
 const AT_ONCE = { timeout: 6_000 };
 /** What the endpoint answers to a delivery; to before_message it always adds a note. */
 let status = 503;
@@ -131,6 +133,20 @@ test("a new delivery is seen at once, and a page that nobody sees fetches nothin
   assert.deepEqual(asked, []);
   await show(false);
   await page.getByRole("row", { name: /audit 4/ }).waitFor(AT_ONCE);
+});
+
+test("a page without a stream looks by itself now and then", async () => {
+  const other = await browser.context.newPage();
+  await other.route("**/changes", (route) => route.abort());
+  await other.clock.install();
+  await other.goto(`${url}/dashboard${app.path}/deliveries`);
+  await other.getByRole("row", { name: /audit 4/ }).waitFor();
+  await send(app, "chloe", "dev", "untold");
+  while (arrived.length < 6) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(await other.getByRole("row", { name: /audit 5/ }).count(), 0);
+  await other.clock.fastForward(LOOK_EVERY_MS);
+  await other.getByRole("row", { name: /audit 5/ }).waitFor(AT_ONCE);
+  await other.close();
 });
 
 test("moments are typed and shown in the reader's zone, and sent exactly", async () => {
