@@ -184,6 +184,15 @@ test("without JavaScript the same things are done", async () => {
   await other.close();
 });
 
+test("a page whose webhook is deleted elsewhere says so", async () => {
+  const webhooks = `/apps/${app.split("/").pop()}/webhooks`;
+  await call("POST", webhooks, { id: "brief", name: "Brief", webhookURL: endpoint.url });
+  await page.goto(`${app}/webhooks/brief`);
+  await page.getByRole("heading", { name: "Brief" }).waitFor();
+  await call("DELETE", `${webhooks}/brief`);
+  await page.getByText("There is no webhook with the id 'brief'.").waitFor();
+});
+
 test("a webhook and its app are deleted, and gone", async () => {
   await page.goto(hook());
   await page.getByRole("link", { name: "Delete…" }).click();

@@ -113,8 +113,10 @@ document.addEventListener("htmx:before:swap", (event) => {
   for (const { fragment } of event.detail.tasks) if (fragment) dress(fragment);
 });
 
-// What was asked of the server and refused is shown by the page itself, loaded again. Polls just try later.
+// What was asked of the server and refused is shown by the page itself, loaded again, and so is that what it showed is
+// gone. What else a page cannot fetch now it tries later.
 document.addEventListener("htmx:after:request", (event) => {
   const { response, request } = event.detail.ctx;
-  if (request.method !== "GET" && response && response.status >= 400) location.reload();
+  const isRefused = request.method !== "GET" && response?.status >= 400;
+  if (isRefused || response?.status === 404) location.reload();
 });

@@ -147,7 +147,7 @@ pub fn state_of(health: &WebhookHealth) -> (&'static str, &'static str) {
         return ("warn", "paused");
     }
     if standing.as_ref().is_some_and(|standing| standing.failing_since.is_some()) {
-        return ("warn", "failing");
+        return ("bad", "failing");
     }
     ("good", "on")
 }
