@@ -11,7 +11,7 @@ use super::Routes;
 use super::figures::{Chart, NeedLine, Shown, Tile, float, said, share};
 use super::moment::Moment;
 use super::overview::state_of;
-use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::plot::{Plot, duration, number};
 use crate::api::extract::{Ids, webhook_ids};
 
@@ -70,7 +70,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
     let health = visit.engine().endpoint_health(&app.id, &id, shown.window()?).await?;
     let title = format!("Health of {id}");
     let page = visit.page_of(&app, Section::Webhooks, &title).await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let (tone, state) = state_of(&health.now);
     let total = &health.series.total;
     let chart = Chart::of(&health.series);

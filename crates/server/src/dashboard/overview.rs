@@ -7,7 +7,7 @@ use chathook_engine::health::{AppHealth, CircuitState, Series, WebhookHealth};
 
 use super::Routes;
 use super::figures::{Chart, NeedLine, Shown, Tile, float, health_url, share};
-use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::plot::{Plot, duration, number};
 use crate::api::extract::Ids;
 
@@ -46,7 +46,7 @@ async fn show_overview(visit: Visit, Ids(app): Ids<String>, params: PageParams) 
     let shown = Shown::of(&params);
     let health = visit.engine().app_health(&app.id, shown.window()?).await?;
     let page = visit.page_of(&app, Section::Overview, "Overview").await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let needs = health.needs.iter().map(|need| NeedLine::of(need, &app_url)).collect();
     let webhooks = health.webhooks.iter().map(|webhook| WebhookLine::of(webhook, &app_url)).collect();
     let total = &health.series.total;
@@ -147,7 +147,7 @@ pub fn state_of(health: &WebhookHealth) -> (&'static str, &'static str) {
         return ("warn", "paused");
     }
     if standing.as_ref().is_some_and(|standing| standing.failing_since.is_some()) {
-        return ("warn", "failing");
+        return ("bad", "failing");
     }
     ("good", "on")
 }
