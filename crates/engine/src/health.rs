@@ -204,6 +204,7 @@ impl Engine {
             failing_since: standing.and_then(|standing| standing.failing_since),
             is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
             is_hook_circuit_open: self.hook_probe_at(webhook).is_some(),
+            on_failure: webhook.config.on_failure,
             waiting: standing.map_or(0, |standing| standing.waiting),
             waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
             waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
