@@ -4,6 +4,8 @@
 
 mod apps;
 pub mod backup;
+#[cfg(test)]
+mod bounds;
 mod cache;
 mod calls;
 mod changes;
@@ -166,6 +168,7 @@ impl Sqlite {
         let path = dir.join(DATABASE);
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
+        keep_in_memory(&db)?;
         vault::check(&db, &vault).map_err(OpenError::Key)?;
         let caches = Arc::new(Caches::new(Changes::of(&db)?));
         let checkpoints = open_writing(&path)?;
@@ -345,11 +348,15 @@ fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     // Checkpoints are made off the writer's thread.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
+    keep_in_memory(&db)?;
+    Ok(db)
+}
+
+/// What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
+fn keep_in_memory(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     db.pragma_update(None, "cache_spill", false)?;
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    Ok(db)
+    db.pragma_update(None, "temp_store", "MEMORY")
 }
 
 fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
