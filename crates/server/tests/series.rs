@@ -143,7 +143,7 @@ async fn a_webhook_made_again_counts_anew_also_beside_an_attempt_for_the_one_bef
     post.endpoint.answer([Answer::status(200), Answer::status(200).after(&gate)]);
     deliver(&post, 1).await;
     post.send("ben", "under way").await;
-    post.next().await;
+    post.endpoint.next().await;
     let path = format!("/apps/{}/webhooks/audit", post.app.id);
     post.server.manage("DELETE", &path, Value::Null).await.data();
     post.server.webhook(&post.app, "audit", &post.endpoint, &["after_message"], Value::Null).await;

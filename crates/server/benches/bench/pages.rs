@@ -31,7 +31,7 @@ const PAGES: [(&str, &str); 26] = [
     ("overview", "/overview"),
     ("overview, a day", "/overview?span=day"),
     ("webhooks", "/webhooks"),
-    ("a webhook", "/webhooks/hook-07/"),
+    ("a webhook", "/webhooks/hook-07"),
     ("health", "/webhooks/hook-07/health"),
     ("health, a day", "/webhooks/hook-07/health?span=day"),
     ("deliveries", "/deliveries"),
@@ -86,7 +86,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<Page>> {
     let mut line = Line::open(server.address).await?;
     let cookie = log_in(&mut line).await?;
     let pages = PAGES.iter().map(|(name, path)| (*name, format!("{APP}{path}")));
-    let all: Vec<_> = std::iter::once(("apps", "/dashboard/apps".to_owned()))
+    let all: Vec<_> = std::iter::once(("apps", "/dashboard".to_owned()))
         .chain(pages)
         .chain(LISTINGS.iter().map(|(name, path)| (*name, format!("{MANAGED}{path}"))))
         .collect();
