@@ -125,7 +125,7 @@ impl Engine {
     pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
         self.app(app).await?;
         let series = self.series(app, None, window).await?;
-        let mut standings = self.store.standings(app).await.map_err(refuse)?;
+        let mut standings = self.standings(app).await?;
         let (mut webhooks, mut all) = (Vec::new(), Vec::new());
         for webhook in self.store.webhooks(app).await.map_err(refuse)? {
             let at = standings.iter().position(|standing| standing.webhook == webhook.id);
@@ -149,7 +149,7 @@ impl Engine {
         self.app(app).await?;
         let webhook = self.webhook(app, id).await?;
         let series = self.series(app, Some(&webhook), window).await?;
-        let standings = self.store.standings(app).await.map_err(refuse)?;
+        let standings = self.standings(app).await?;
         let standing = standings.into_iter().find(|standing| standing.webhook == *id);
         let day = self.series(app, Some(&webhook), DAY).await?.total;
         let circuit = self.circuit_of(&webhook);
@@ -162,6 +162,11 @@ impl Engine {
             now: health,
             turns,
         })
+    }
+
+    /// What waits for each webhook of the app, and which of them fail.
+    pub async fn standings(&self, app: &AppId) -> Result<Vec<Standing>, Refusal> {
+        self.store.standings(app).await.map_err(refuse)
     }
 
     /// How the circuits of a webhook turned, newest first, below a row.

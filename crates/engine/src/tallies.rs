@@ -235,13 +235,13 @@ impl Tallies {
     /// The first so many minutes of the shelf, which stay there.
     pub(crate) fn first_of_shelf(&self, count: usize) -> Vec<Tallied> {
         let shelf = self.shelf.lock().expect("no one panics while holding this lock");
-        let tallied = |((minute, app, webhook), tally): (&Counted, &Box<Tally>)| Tallied {
+        let first = shelf.iter().take(count).map(|((minute, app, webhook), tally)| Tallied {
             app: app.clone(),
             webhook: *webhook,
             minute: *minute,
             tally: tally.clone(),
-        };
-        shelf.iter().take(count).map(tallied).collect()
+        });
+        first.collect()
     }
 
     pub(crate) fn drop_first_of_shelf(&self, count: usize) {

@@ -44,7 +44,7 @@ mod users;
 mod webhooks;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,12 +59,15 @@ use self::cache::Caches;
 use self::changes::Changes;
 use self::ledger::Ledger;
 use self::writer::{Database, Refuses, Writer, Written};
+use crate::data_dir;
 use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
 const LOCK: &str = "chathook.lock";
 /// Reads that go on at once; the rest wait their turn.
 const READERS_MAX: usize = 8;
+/// Those of them that dispatch may have: after a start it reads what waits of every webhook.
+const DISPATCH_READERS_MAX: usize = 4;
 const STATEMENTS_KEPT: usize = 256;
 /// Pages that the writer keeps: those that deliveries come to and go from stay among them, and an idle server
 /// stays small.
@@ -163,9 +166,11 @@ impl Sqlite {
         offers: Arc<dyn Offers>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
+        data_dir::make(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
         let lock = locked(&dir.join(LOCK))?;
         let path = dir.join(DATABASE);
+        // SQLite would make it for everybody to read; its log takes the mode of the database.
+        data_dir::file(&path).map_err(|error| OpenError::File(path.clone(), error))?;
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
         keep_in_memory(&db)?;
@@ -205,6 +210,17 @@ impl Sqlite {
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
         self.writer.write(job, Refuses::BeforeWriting, told).await
+    }
+
+    /// As [`Self::read`], for dispatch, which leaves turns to those whose answer a person waits for.
+    async fn read_for_dispatch<T, J>(&self, job: J) -> Stored<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&Connection, &Vault) -> Stored<T> + Send + 'static,
+    {
+        // It is never closed: a store that closes refuses the read itself.
+        let _turn = self.readers.dispatch_turns.acquire().await;
+        self.read(job).await
     }
 
     /// Runs a job that only reads, on a thread where it may block.
@@ -263,12 +279,15 @@ pub(crate) fn fault(error: rusqlite::Error) -> StoreError {
 struct Readers {
     path: PathBuf,
     turns: Arc<Semaphore>,
+    dispatch_turns: Semaphore,
     idle: std::sync::Mutex<Vec<Connection>>,
 }
 
 impl Readers {
     fn new(path: PathBuf) -> Self {
-        Self { path, turns: Arc::new(Semaphore::new(READERS_MAX)), idle: std::sync::Mutex::default() }
+        let dispatch_turns = Semaphore::new(DISPATCH_READERS_MAX);
+        let turns = Arc::new(Semaphore::new(READERS_MAX));
+        Self { path, turns, dispatch_turns, idle: std::sync::Mutex::default() }
     }
 
     fn take(&self) -> rusqlite::Result<Connection> {
@@ -310,8 +329,7 @@ fn in_snapshot<T>(db: &Connection, job: impl FnOnce(&Connection) -> Stored<T>) -
 }
 
 fn locked(path: &Path) -> Result<File, OpenError> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| OpenError::File(path.to_owned(), error))?;
+    let file = data_dir::file(path).map_err(|error| OpenError::File(path.to_owned(), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
@@ -384,6 +402,39 @@ mod tests {
     impl Offers for Nowhere {
         fn offer(&self, _: Vec<Owed>) {}
         fn changed(&self, _: i64) {}
+    }
+
+    #[tokio::test]
+    async fn dispatch_leaves_turns_to_others_however_much_it_reads() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let vault = Arc::new(Vault::from_key([7; 32]));
+        let store = Sqlite::open(dir.path(), vault, Arc::new(Nowhere), Options::default());
+        let store = Arc::new(store.expect("the store opens"));
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let mut reads = tokio::task::JoinSet::new();
+        for _ in 0..READERS_MAX {
+            let (store, began, ended) = (Arc::clone(&store), began.clone(), Arc::clone(&ended));
+            reads.spawn(async move {
+                let job = move |_: &Connection, _: &Vault| {
+                    began.send(()).expect("the test listens");
+                    // It ends when the test drops the other side.
+                    let _ = ended.lock().expect("no one panicked").recv();
+                    Ok(())
+                };
+                store.read_for_dispatch(job).await
+            });
+        }
+        for _ in 0..DISPATCH_READERS_MAX {
+            begun.recv().await.expect("a read begins");
+        }
+        store.read(|_, _| Ok(())).await.expect("there is a turn for it");
+        assert!(begun.try_recv().is_err(), "no more of them began");
+        drop(end);
+        while let Some(read) = reads.join_next().await {
+            read.expect("no panic").expect("it reads");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod asks;
 mod bare_client;
 mod bare_loop;
 mod bench;
+mod crowd;
 mod deliveries;
 mod kill;
 mod latency;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::asks::Asks;
 use crate::bare_client::Bare;
 use crate::bare_loop::BareLoop;
+use crate::crowd::Crowd;
 use crate::deliveries::Deliveries;
 use crate::kill::{self, Kill};
 use crate::latency::Latency;
@@ -29,6 +30,7 @@ pub struct Measured {
     pub asks_instant: Option<Asks>,
     pub asks_waiting: Option<Asks>,
     pub pairs: Option<Vec<Pair>>,
+    pub crowd: Option<Crowd>,
     pub sockets: Option<Sockets>,
     pub start: Option<Start>,
     pub waiting: Option<Waiting>,
@@ -59,6 +61,7 @@ impl Measured {
         rows.extend(self.asks_instant.iter().map(instant_row));
         rows.extend(self.asks_waiting.iter().flat_map(waiting_rows));
         rows.extend(self.pairs.as_deref().map(neighbour_row));
+        rows.extend(self.crowd.iter().flat_map(crowd_rows));
         rows.extend(self.one.as_ref().map(|one| cpu_row(one, "one webhook, with ingest", 0.8)));
         rows.extend(self.ten.as_ref().map(|ten| cpu_row(ten, "ten webhooks", 0.35)));
         rows.extend(self.sockets.as_ref().map(socket_row));
@@ -187,6 +190,24 @@ fn neighbour_row(pairs: &[Pair]) -> Row {
         ratio: None,
         is_reached: Some(median <= 1.25),
     }
+}
+
+fn crowd_rows(crowd: &Crowd) -> Vec<Row> {
+    let each: Vec<String> = crowd
+        .pairs
+        .iter()
+        .map(|pair| format!("{} / {}", ms(pair.beside.p99()), ms(pair.alone.p99())))
+        .collect();
+    vec![
+        plain(
+            "answers beside a group of 5,000 online, p99 beside / alone",
+            format!("{:.2} ({})", crowd.median_ratio(), each.join(", ")),
+        ),
+        plain(
+            "  a group's message to all 5,000",
+            format!("p50 {}, worst {}", ms(crowd.to_all.p50()), ms(crowd.to_all.max())),
+        ),
+    ]
 }
 
 fn cpu_row(deliveries: &Deliveries, name: &str, under: f64) -> Row {

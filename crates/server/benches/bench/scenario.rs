@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use crate::bare_client::{self, Bare, Caught, Target};
 use crate::bench::{Bench, CALLERS};
 use crate::rows::Measured;
-use crate::{asks, bare_loop, deliveries, kill, latency, neighbour, pages, sends, sockets, start, waiting};
+use crate::{
+    asks, bare_loop, crowd, deliveries, kill, latency, neighbour, pages, sends, sockets, start, waiting,
+};
 
 /// No scenario takes so long, unless something hangs.
 const SCENARIO_MAX: Duration = Duration::from_secs(240);
@@ -26,6 +28,7 @@ pub enum Scenario {
     Latency,
     BeforeMessage,
     Neighbour,
+    Crowd,
     Sockets,
     Kill,
     Waiting,
@@ -48,6 +51,7 @@ impl Scenario {
             | Self::Latency
             | Self::BeforeMessage
             | Self::Neighbour
+            | Self::Crowd
             | Self::Sockets
             | Self::Kill
             | Self::Waiting
@@ -67,6 +71,7 @@ impl Scenario {
             | Self::BeforeMessage
             | Self::Neighbour
             | Self::Sockets
+            | Self::Crowd
             | Self::Kill => false,
         }
     }
@@ -95,6 +100,7 @@ impl Scenario {
                 measured.asks_waiting = Some(asks::measure(bench, caught, "/wait5").await?);
             }
             Self::Neighbour => measured.pairs = Some(neighbour::measure(bench).await?),
+            Self::Crowd => measured.crowd = Some(crowd::measure(bench).await?),
             Self::Sockets => measured.sockets = Some(sockets::measure(bench).await?),
             Self::Kill => {
                 let kills = measured.kills.insert(kill::measure(bench).await?);
@@ -132,6 +138,7 @@ pub fn definitions() -> String {
         latency::DEFINITION,
         asks::DEFINITION,
         neighbour::DEFINITION,
+        crowd::DEFINITION,
         sockets::DEFINITION,
         start::DEFINITION,
         waiting::DEFINITION,

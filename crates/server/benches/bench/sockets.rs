@@ -42,20 +42,37 @@ impl Sockets {
     }
 }
 
-type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
 
 pub async fn measure(bench: &Bench) -> Result<Sockets> {
-    let needed = SOCKETS as u64 + HANDLES_BESIDE;
-    ensure!(machine::handles_max()? >= needed, "too few file handles are allowed: `ulimit -n {needed}`");
+    need_handles(SOCKETS as u64)?;
     let home = bench.home()?;
     let server = home.start().await?;
     let tenant = Tenant::make(server.address).await?;
     let logins = Arc::new(tenant.users(SOCKETS).await?);
     tokio::time::sleep(SETTLE).await;
     let before_kib = server.resident_kib()?;
+    // Idle clients answer pings and read what they are told. They end with the set.
+    let mut clients = JoinSet::new();
+    for socket in open(server.address, &tenant.app, logins).await? {
+        clients.spawn(idle(socket));
+    }
+    tokio::time::sleep(SETTLE).await;
+    ensure!(clients.try_join_next().is_none(), "a socket was closed\n{}", home.last_log_lines());
+    Ok(Sockets { before_kib, after_kib: server.resident_kib()? })
+}
+
+pub fn need_handles(sockets: u64) -> Result<()> {
+    let needed = sockets + HANDLES_BESIDE;
+    ensure!(machine::handles_max()? >= needed, "too few file handles are allowed: `ulimit -n {needed}`");
+    Ok(())
+}
+
+/// A logged-in socket for each.
+pub async fn open(address: SocketAddr, app: &str, logins: Arc<Vec<Login>>) -> Result<Vec<Socket>> {
     let mut doors = JoinSet::new();
     for door in 0..DOORS {
-        let (app, logins, address) = (tenant.app.clone(), logins.clone(), server.address);
+        let (app, logins) = (app.to_owned(), logins.clone());
         doors.spawn(async move {
             let mut sockets = Vec::new();
             for login in logins.iter().skip(door).step_by(DOORS) {
@@ -64,16 +81,11 @@ pub async fn measure(bench: &Bench) -> Result<Sockets> {
             anyhow::Ok(sockets)
         });
     }
-    // Idle clients answer pings and read what they are told. They end with the set.
-    let mut clients = JoinSet::new();
+    let mut sockets = Vec::with_capacity(logins.len());
     while let Some(door) = doors.join_next().await {
-        for socket in door?? {
-            clients.spawn(idle(socket));
-        }
+        sockets.extend(door??);
     }
-    tokio::time::sleep(SETTLE).await;
-    ensure!(clients.try_join_next().is_none(), "a socket was closed\n{}", home.last_log_lines());
-    Ok(Sockets { before_kib, after_kib: server.resident_kib()? })
+    Ok(sockets)
 }
 
 async fn log_in(address: SocketAddr, app: &str, login: &Login) -> Result<Socket> {

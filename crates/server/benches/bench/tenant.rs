@@ -19,6 +19,8 @@ pub const CONVERSATIONS: usize = 1_024;
 const WORDS: &str = "Lunch at noon?";
 /// Calls at once that make users.
 const MAKERS: usize = 32;
+/// As many members as a call may add.
+const ADDED_AT_ONCE: usize = 25;
 
 pub struct Tenant {
     pub app: String,
@@ -116,6 +118,27 @@ impl Tenant {
             "data": {"text": format!("#{number} {WORDS}")},
         });
         self.post("/v3/messages", Some(&conversation.from), &body)
+    }
+
+    /// A group that everybody may join, with these members; the first of them owns it.
+    pub async fn group(&self, guid: &str, uids: &[&str]) -> Result<()> {
+        let mut line = self.line().await?;
+        let body = json!({"guid": guid, "name": guid, "type": "public", "owner": uids.first()});
+        line.data(self.post("/v3/groups", None, &body)?).await?;
+        for some in uids.chunks(ADDED_AT_ONCE) {
+            let members = format!("/v3/groups/{guid}/members");
+            line.data(self.post(&members, None, &json!({"participants": some}))?).await?;
+        }
+        Ok(())
+    }
+
+    /// To a group, by the app itself.
+    pub fn message_to_group(&self, guid: &str, number: usize) -> Result<Request<Full<Bytes>>> {
+        let body = json!({
+            "receiver": guid, "receiverType": "group", "category": "message", "type": "text",
+            "data": {"text": format!("#{number} {WORDS}")},
+        });
+        self.post("/v3/messages", None, &body)
     }
 
     async fn user(&self, line: &mut Line, uid: &str) -> Result<Login> {

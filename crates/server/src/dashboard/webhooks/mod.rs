@@ -102,16 +102,17 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
     let app = visit.app(&app).await?;
     let page = visit.page_of(&app, Section::Webhooks, Section::Webhooks.label()).await?;
     let here = page.section_url(&Section::Webhooks);
+    let standings = visit.engine().standings(&app.id).await?;
     let mut lines = Vec::new();
     for webhook in visit.engine().webhooks(&app.id).await? {
-        let (figures, _) = visit.engine().figures(&app.id, &webhook.id, 1).await?;
+        let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
         lines.push(Line {
             url: format!("{here}/{}", webhook.id),
             id: webhook.id.to_string(),
             name: webhook.config.name.clone(),
             endpoint: webhook.config.url.as_str().to_owned(),
             triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
-            state: State::of(&webhook, figures.failing_since),
+            state: State::of(&webhook, standing.and_then(|standing| standing.failing_since)),
         });
     }
     render(&ListPage { page, lines })
