@@ -22,7 +22,6 @@ use chathook_engine::ports::store::{
     UserStore as _, WebhookStore as _,
 };
 use chathook_engine::ports::tallies::{Tallied, TallyStore as _};
-use chathook_engine::ports::upkeep::UpkeepStore as _;
 use serde_json::json;
 
 const AT: Time = Time::from_ms(1_700_000_000_000);
