@@ -1,6 +1,7 @@
 //! Which webhooks need a person, why, and what cures it: the worst first.
 
 use crate::ids::{Time, WebhookId};
+use crate::webhook::OnFailure;
 
 /// What waits longer than this is worth a look, though nothing has failed (design 6: the circuit's longest pause).
 pub const WAITS_LONG_MS: i64 = 15 * 60_000;
@@ -19,6 +20,8 @@ pub struct Facts {
     /// The circuit of its deliveries, and that of `before_message`.
     pub is_circuit_open: bool,
     pub is_hook_circuit_open: bool,
+    /// What becomes of messages about which it keeps silent.
+    pub on_failure: OnFailure,
     pub waiting: u64,
     pub waiting_bytes: i64,
     pub waiting_bytes_max: i64,
@@ -169,9 +172,18 @@ fn troubles(facts: &Facts, now: Time) -> Vec<Trouble> {
         found.push((NeedKind::CircuitOpen, sentence, cure, None));
     }
     if facts.is_hook_circuit_open {
-        let sentence = "It keeps silent to before_message, so messages go on without it.".to_owned();
-        let cure = "Make the endpoint answer in time; one message every 5 s asks it again.";
-        found.push((NeedKind::BeforeMessage, sentence, cure, None));
+        let (sentence, cure) = match facts.on_failure {
+            OnFailure::Propagate => (
+                "It keeps silent to before_message, so messages go on without it.",
+                "Make the endpoint answer in time; one message every 5 s asks it again.",
+            ),
+            OnFailure::Drop => (
+                "It keeps silent to before_message, so all messages are refused.",
+                "Make the endpoint answer in time (one message every 5 s asks it again), or let messages go on \
+                 when it fails.",
+            ),
+        };
+        found.push((NeedKind::BeforeMessage, sentence.to_owned(), cure, None));
     }
     let oldest = facts.oldest_waiting_at.filter(|at| now.ms - at.ms > WAITS_LONG_MS);
     if let Some(oldest) = oldest.filter(|_| facts.failing_since.is_none()) {
@@ -211,6 +223,7 @@ mod tests {
             failing_since: None,
             is_circuit_open: false,
             is_hook_circuit_open: false,
+            on_failure: OnFailure::Propagate,
             waiting: 0,
             waiting_bytes: 0,
             waiting_bytes_max: 1_000,
@@ -267,5 +280,13 @@ mod tests {
         assert_eq!(sentence(failing), "Nothing has succeeded for 90 minutes.");
         let unsent = Facts { unsent_in_a_day: 1, ..well("a") };
         assert_eq!(sentence(unsent), "One delivery ended unsent in the last day.");
+    }
+
+    #[test]
+    fn a_silent_gate_that_lets_nothing_through_says_so() {
+        let silent = |on_failure| Facts { is_hook_circuit_open: true, on_failure, ..well("gate") };
+        let sentence = |on_failure| needs(&[silent(on_failure)], NOW).remove(0).sentence;
+        assert!(sentence(OnFailure::Propagate).ends_with("so messages go on without it."));
+        assert!(sentence(OnFailure::Drop).ends_with("so all messages are refused."));
     }
 }

@@ -15,13 +15,15 @@ use tokio::sync::watch;
 use crate::engine::{Engine, refuse};
 use crate::means::is_passing;
 use crate::ports::tallies::{KeptTurn, Standing};
-use crate::tallies::{Which, by_step, with_sums};
+use crate::tallies::{by_step, with_sums};
 
 /// Minutes of webhooks that one transaction takes, each in every step.
 const BATCH_MAX: usize = 100;
 /// Lines of a circuit's history that are shown with it.
 const TURNS_SHOWN: i64 = 50;
 const MINUTE_MS: i64 = 60_000;
+/// How often what was counted is taken to the store: a kill loses no more.
+const KEEP_EVERY_MS: i64 = 10_000;
 const DAY: Window = Window { minutes: 24 * 60, step: Step::TenMinutes };
 
 /// What happened in a span that ends now, step by step; steps in which nothing did are left out.
@@ -123,12 +125,12 @@ impl Engine {
     pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
         self.app(app).await?;
         let series = self.series(app, None, window).await?;
-        let mut standings = self.store.standings(app).await.map_err(refuse)?;
+        let mut standings = self.standings(app).await?;
         let (mut webhooks, mut all) = (Vec::new(), Vec::new());
         for webhook in self.store.webhooks(app).await.map_err(refuse)? {
             let at = standings.iter().position(|standing| standing.webhook == webhook.id);
             let standing = at.map(|at| standings.swap_remove(at));
-            let day = self.series(app, Some(&webhook.id), DAY).await?.total;
+            let day = self.series(app, Some(&webhook), DAY).await?.total;
             let circuit = self.circuit_of(&webhook);
             let health = WebhookHealth { webhook, standing, circuit, day };
             all.push(self.facts_of(&health));
@@ -146,10 +148,10 @@ impl Engine {
     ) -> Result<EndpointHealth, Refusal> {
         self.app(app).await?;
         let webhook = self.webhook(app, id).await?;
-        let series = self.series(app, Some(id), window).await?;
-        let standings = self.store.standings(app).await.map_err(refuse)?;
+        let series = self.series(app, Some(&webhook), window).await?;
+        let standings = self.standings(app).await?;
         let standing = standings.into_iter().find(|standing| standing.webhook == *id);
-        let day = self.series(app, Some(id), DAY).await?.total;
+        let day = self.series(app, Some(&webhook), DAY).await?.total;
         let circuit = self.circuit_of(&webhook);
         let health = WebhookHealth { webhook, standing, circuit, day };
         let turns = self.circuit_history(app, id, i64::MAX, TURNS_SHOWN).await?;
@@ -160,6 +162,11 @@ impl Engine {
             now: health,
             turns,
         })
+    }
+
+    /// What waits for each webhook of the app, and which of them fail.
+    pub async fn standings(&self, app: &AppId) -> Result<Vec<Standing>, Refusal> {
+        self.store.standings(app).await.map_err(refuse)
     }
 
     /// How the circuits of a webhook turned, newest first, below a row.
@@ -178,7 +185,7 @@ impl Engine {
     async fn series(
         &self,
         app: &AppId,
-        webhook: Option<&WebhookId>,
+        webhook: Option<&Webhook>,
         window: Window,
     ) -> Result<Series, Refusal> {
         let Window { minutes, step } = window;
@@ -186,8 +193,9 @@ impl Engine {
         // The step that we are in is one of them.
         let since = step.begin_of(until.plus_ms(step.ms() - minutes * MINUTE_MS));
         let _moving = self.tallies.moving.lock().await;
-        let mut parts = self.store.tallies(app, webhook, step, since).await.map_err(refuse)?;
-        parts.extend(self.tallies.in_memory(app, webhook));
+        let id = webhook.map(|webhook| &webhook.id);
+        let mut parts = self.store.tallies(app, id, step, since).await.map_err(refuse)?;
+        parts.extend(self.tallies.in_memory(app, webhook.map(|webhook| webhook.row)));
         let points = by_step(parts, step, since);
         let mut total = Tally::default();
         points.iter().for_each(|(_, tally)| total.merge(tally));
@@ -204,6 +212,7 @@ impl Engine {
             failing_since: standing.and_then(|standing| standing.failing_since),
             is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
             is_hook_circuit_open: self.hook_probe_at(webhook).is_some(),
+            on_failure: webhook.config.on_failure,
             waiting: standing.map_or(0, |standing| standing.waiting),
             waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
             waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
@@ -241,14 +250,18 @@ impl Engine {
         self.clock.now().plus_ms(tick - self.clock.ticks())
     }
 
-    /// Takes each minute to the store when it is over, and turns of circuits at once, until the stop.
+    /// Takes what is counted to the store every few seconds, and turns of circuits at once, until the stop.
     pub async fn keep_tallies(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let work = async {
+            let mut looked_in = None;
             loop {
-                self.look_who_is_online().await;
-                // A refusal is logged where it arises; what was counted waits for the next minute.
-                let _ = self.write_tallies(Which::Before(self.clock.now())).await;
-                let end = self.clock.ticks() + MINUTE_MS - self.clock.now().ms.rem_euclid(MINUTE_MS);
+                let minute = Step::Minute.begin_of(self.clock.now());
+                if looked_in.replace(minute) != Some(minute) {
+                    self.look_who_is_online().await;
+                }
+                // A refusal is logged where it arises; what was counted waits for the next time.
+                let _ = self.write_tallies().await;
+                let end = self.clock.ticks() + KEEP_EVERY_MS - self.clock.now().ms.rem_euclid(KEEP_EVERY_MS);
                 loop {
                     self.write_turns().await;
                     tokio::select! {
@@ -268,7 +281,7 @@ impl Engine {
     /// Takes all that was counted to the store: nothing counts any more.
     pub async fn end_tallies(&self) {
         self.write_turns().await;
-        let _ = self.write_tallies(Which::All).await;
+        let _ = self.write_tallies().await;
     }
 
     async fn look_who_is_online(&self) {
@@ -277,10 +290,10 @@ impl Engine {
         }
     }
 
-    async fn write_tallies(&self, which: Which) -> Result<(), Refusal> {
+    async fn write_tallies(&self) -> Result<(), Refusal> {
         {
             let _moving = self.tallies.moving.lock().await;
-            self.tallies.shelve(which);
+            self.tallies.shelve();
         }
         loop {
             let _moving = self.tallies.moving.lock().await;
@@ -310,7 +323,7 @@ impl Engine {
         while let Some((row, turned, at)) = self.tallies.first_turn() {
             match self.store.keep_turn(&self.start, row, turned, at).await {
                 Ok(()) => self.tallies.drop_first_turn(),
-                // It waits for the next turn, or the next minute.
+                // It waits for the next turn, or for some seconds.
                 Err(error) if is_passing(&error) => return,
                 Err(error) => {
                     tracing::error!(?error, webhook.row = row, "a turn of a circuit cannot be written");

@@ -280,7 +280,7 @@ async fn what_waits_for_a_webhook_that_is_off_says_so() {
 }
 
 /// What is below a webhook.
-const CALLS: [(&str, &str); 14] = [
+const CALLS: [(&str, &str); 15] = [
     ("GET", "/deliveries"),
     ("GET", "/deliveries/1"),
     ("GET", "/deliveries/test-1"),
@@ -295,6 +295,7 @@ const CALLS: [(&str, &str); 14] = [
     ("GET", "/stats"),
     ("GET", "/health"),
     ("GET", "/circuit"),
+    ("GET", "/calls"),
 ];
 
 #[tokio::test]
@@ -332,7 +333,7 @@ async fn nothing_of_another_app_can_be_reached() {
         let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
         desk.server.manage(method, &path, body.clone()).await.refused(404, code);
     }
-    for path in ["/deliveries", "/replays", "/events"] {
+    for path in ["/deliveries", "/replays", "/events", "/circuit", "/calls"] {
         let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
         assert_eq!(*desk.server.manage("GET", &path, Value::Null).await.data(), json!([]), "{path}");
     }
@@ -351,7 +352,10 @@ async fn nothing_of_another_app_can_be_reached() {
         .await
         .refused(404, "ERR_MESSAGE_ID_NOT_FOUND");
     desk.server.manage("GET", &timeline("nobody"), Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
-    desk.server.manage("GET", "/apps/nobody/notices", Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
+    for path in ["notices", "stats"] {
+        let path = format!("/apps/nobody/{path}");
+        desk.server.manage("GET", &path, Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
+    }
     desk.call("DELETE", "/deliveries", Value::Null).await.refused(405, "ERR_METHOD_NOT_ALLOWED");
     let nobody = desk.server.raw("GET", &format!("/apps/{}/notices", desk.app.id), &[], Vec::new()).await;
     nobody.refused(401, "AUTH_ERR_EMPTY_AUTH_HEADER");

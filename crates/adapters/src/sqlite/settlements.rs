@@ -137,6 +137,7 @@ impl<'db> Ends<'db> {
         };
         self.take.execute((stream, sequence))?;
         if let Some(mut numbers) = ledger.stream(self.db, stream)? {
+            numbers.waiting_count -= 1;
             numbers.waiting_bytes -= bytes;
             if sequence == numbers.settled + 1 {
                 self.moved.insert(stream);

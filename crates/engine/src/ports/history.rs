@@ -139,7 +139,6 @@ pub struct Figures {
     pub attempts_us: Vec<u64>,
     /// Deliveries that wait.
     pub waiting: i64,
-    pub waiting_is_cut: bool,
     pub waiting_bytes: i64,
     pub oldest_waiting_at: Option<Time>,
     pub failing_since: Option<Time>,

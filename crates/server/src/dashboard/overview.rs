@@ -63,7 +63,6 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
     };
     let standings = || health.webhooks.iter().filter_map(|webhook| webhook.standing.as_ref());
     let waiting: u64 = standings().map(|standing| standing.waiting).sum();
-    let is_more = standings().any(|standing| standing.waiting_is_cut);
     let failing = standings().filter(|standing| standing.failing_since.is_some()).count();
     let unsent = total.of(Count::Unsent);
     let failed_note = if unsent > 0 { format!("{unsent} ended unsent {span}") } else { span.to_owned() };
@@ -88,7 +87,7 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
         ),
         Tile::new(
             "Waiting",
-            format!("{}{}", number(float(waiting)), if is_more { "+" } else { "" }),
+            number(float(waiting)),
             &match failing {
                 0 => "no webhook failing".to_owned(),
                 1 => "one webhook failing".to_owned(),
@@ -113,9 +112,7 @@ impl WebhookLine {
     fn of(health: &WebhookHealth, app_url: &str) -> Self {
         let WebhookHealth { webhook, standing, day, .. } = health;
         let (tone, state) = state_of(health);
-        let waiting = standing.as_ref().map_or_else(String::new, |standing| {
-            format!("{}{}", number(float(standing.waiting)), if standing.waiting_is_cut { "+" } else { "" })
-        });
+        let waiting = standing.as_ref().map_or_else(String::new, |standing| number(float(standing.waiting)));
         let p90 = day.span(Span::ToDelivered).percentiles();
         Self {
             id: webhook.id.to_string(),

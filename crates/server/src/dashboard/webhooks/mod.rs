@@ -95,7 +95,6 @@ struct TriggerLine {
 /// What is owed and not delivered yet.
 struct Waiting {
     count: i64,
-    is_more: bool,
     oldest_at: Option<Moment>,
 }
 
@@ -103,16 +102,17 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
     let app = visit.app(&app).await?;
     let page = visit.page_of(&app, Section::Webhooks, Section::Webhooks.label()).await?;
     let here = page.section_url(&Section::Webhooks);
+    let standings = visit.engine().standings(&app.id).await?;
     let mut lines = Vec::new();
     for webhook in visit.engine().webhooks(&app.id).await? {
-        let (figures, _) = visit.engine().figures(&app.id, &webhook.id, 1).await?;
+        let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
         lines.push(Line {
             url: format!("{here}/{}", webhook.id),
             id: webhook.id.to_string(),
             name: webhook.config.name.clone(),
             endpoint: webhook.config.url.as_str().to_owned(),
             triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
-            state: State::of(&webhook, figures.failing_since),
+            state: State::of(&webhook, standing.and_then(|standing| standing.failing_since)),
         });
     }
     render(&ListPage { page, lines })
@@ -194,11 +194,7 @@ impl Shown {
 
 impl Waiting {
     fn of(figures: &Figures) -> Self {
-        Self {
-            count: figures.waiting,
-            is_more: figures.waiting_is_cut,
-            oldest_at: figures.oldest_waiting_at.map(Moment),
-        }
+        Self { count: figures.waiting, oldest_at: figures.oldest_waiting_at.map(Moment) }
     }
 
     const fn is_nothing(&self) -> bool {
@@ -207,11 +203,10 @@ impl Waiting {
 
     /// "12 deliveries wait", as sentences go on from there.
     fn to_text(&self) -> String {
-        match (self.count, self.is_more) {
-            (0, _) => "Nothing waits".to_owned(),
-            (1, false) => "1 delivery waits".to_owned(),
-            (count, false) => format!("{count} deliveries wait"),
-            (count, true) => format!("More than {count} deliveries wait"),
+        match self.count {
+            0 => "Nothing waits".to_owned(),
+            1 => "1 delivery waits".to_owned(),
+            count => format!("{count} deliveries wait"),
         }
     }
 }
