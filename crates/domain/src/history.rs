@@ -1,5 +1,5 @@
-//! What happened, as people look it up: the names of deliveries, why one is held, and how the two
-//! runs that a listing is made of (numbered deliveries, and tests) become one.
+//! What happened, as people look it up: the names of deliveries, and how the runs that a listing is made of
+//! (numbered deliveries and tests, of one webhook or of several) become one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,28 +28,6 @@ impl fmt::Display for DeliveryId {
         match self {
             Self::Numbered(sequence) => sequence.fmt(f),
             Self::Test(row) => write!(f, "test-{row}"),
-        }
-    }
-}
-
-/// Why a delivery that waits is not on its way, where the store knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// Its webhook is disabled or switched off.
-    Off,
-    /// It has left its lane and is tried by itself.
-    Aside,
-    /// The delivery with this number stands before it in its lane, and keeps failing.
-    Behind(i64),
-}
-
-impl Held {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "webhook_off",
-            Self::Aside => "aside",
-            Self::Behind(_) => "behind",
         }
     }
 }

@@ -4,10 +4,11 @@ use askama::Template;
 use axum::routing::get;
 use chathook_domain::app::App;
 use chathook_domain::delivery::Status;
-use chathook_domain::history::{Held, Place};
+use chathook_domain::history::Place;
 use chathook_domain::ids::{Key, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
+use chathook_domain::waiting::Waiting;
 use chathook_domain::webhook::Webhook;
 use chathook_engine::ports::history::{Delivery, DeliveryFilter};
 
@@ -66,7 +67,8 @@ pub struct Line {
     pub last_outcome: String,
     pub created_at: Moment,
     pub next_attempt_at: Option<Moment>,
-    pub held: Option<String>,
+    /// What stands between one that waits and its next attempt.
+    pub waits: Option<String>,
     pub is_replay: bool,
 }
 
@@ -191,8 +193,8 @@ impl Line {
             attempts: delivery.attempts,
             last_outcome: delivery.last_outcome.clone().unwrap_or_default(),
             created_at: Moment(delivery.created_at),
-            next_attempt_at: delivery.next_attempt_at.map(Moment),
-            held: delivery.held.map(held),
+            next_attempt_at: delivery.waiting.as_ref().and_then(Waiting::next_attempt_at).map(Moment),
+            waits: delivery.waiting.as_ref().map(Waiting::sentence),
             is_replay: delivery.replay.is_some(),
         }
     }
@@ -207,15 +209,5 @@ pub const fn tone(status: Status, attempts: u32) -> &'static str {
         Status::Delivered => "good",
         Status::Failed | Status::Expired => "bad",
         Status::Cancelled => "plain",
-    }
-}
-
-/// Why one that waits is not on its way.
-#[must_use]
-pub fn held(held: Held) -> String {
-    match held {
-        Held::Off => "the webhook is off".to_owned(),
-        Held::Aside => "it has left its lane and is tried by itself".to_owned(),
-        Held::Behind(sequence) => format!("{sequence} stands before it in its lane and keeps failing"),
     }
 }
