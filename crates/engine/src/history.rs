@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use chathook_domain::history::{DeliveryId, Merged, Place};
+use chathook_domain::history::{DeliveryId, Merged, Part, Place, Places, merge_all};
 use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
 use chathook_domain::line::Hurry;
 use chathook_domain::refusal::{Code, Refusal};
@@ -67,7 +67,46 @@ impl Retried {
     }
 }
 
+/// Rows that a listing of all webhooks looks at, over all of them: what that of one may.
+const LOOK_OVER_ALL_MAX: i64 = 5_000;
+
+/// Deliveries of all webhooks of an app.
+#[derive(Debug, Clone)]
+pub struct DeliveriesOfApp {
+    pub items: Vec<(WebhookId, Delivery)>,
+    /// Where the list goes on, where it does.
+    pub next: Option<Places>,
+}
+
 impl Engine {
+    /// Newest first, from the beginning or where a page before ended.
+    pub async fn deliveries_of_app(
+        &self,
+        app: &AppId,
+        filter: DeliveryFilter,
+        from: Option<Places>,
+    ) -> Result<DeliveriesOfApp, Refusal> {
+        let webhooks = self.webhooks(app).await?;
+        let place_of = |row: i64| match &from {
+            None => Some(Place::START),
+            Some(places) => places.0.iter().find(|(of, _)| *of == row).map(|(_, place)| *place),
+        };
+        let asked: Vec<_> =
+            webhooks.iter().filter_map(|webhook| Some((webhook, place_of(webhook.row)?))).collect();
+        let count = i64::try_from(asked.len()).expect("at most 25 webhooks").max(1);
+        let filter = DeliveryFilter { look_max: Some(LOOK_OVER_ALL_MAX / count), ..filter };
+        let mut parts = Vec::new();
+        for (webhook, from) in asked {
+            let page = self.deliveries(app, &webhook.id, filter.clone(), from).await?;
+            parts.push(Part { of: webhook.row, from, page });
+        }
+        let (items, places) = merge_all(parts, filter.limit, |delivery| (delivery.id, delivery.created_at));
+        let id_of =
+            |row: i64| webhooks.iter().find(|webhook| webhook.row == row).map(|found| found.id.clone());
+        let items = items.into_iter().filter_map(|(row, delivery)| Some((id_of(row)?, delivery))).collect();
+        Ok(DeliveriesOfApp { items, next: (!places.0.is_empty()).then_some(places) })
+    }
+
     /// Newest first.
     pub async fn deliveries(
         &self,

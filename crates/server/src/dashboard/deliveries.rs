@@ -1,27 +1,24 @@
-//! Deliveries of an app, newest first and live: of one webhook, page by page, or the newest of all.
+//! Deliveries of an app, newest first and live, page by page: of one webhook, or of all.
 
 use askama::Template;
 use axum::routing::get;
 use chathook_domain::app::App;
 use chathook_domain::delivery::Status;
-use chathook_domain::history::Place;
+use chathook_domain::history::{Place, Places};
 use chathook_domain::ids::{Key, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::waiting::Waiting;
-use chathook_domain::webhook::Webhook;
 use chathook_engine::ports::history::{Delivery, DeliveryFilter};
 
 use super::moment::Moment;
-use super::page::{Answer, Page, PageError, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::{ROOT, Routes, span};
 use crate::api::deliveries::trigger;
 use crate::api::extract::Ids;
 use crate::api::lists::strange_cursor;
 
 const PER_PAGE: usize = 50;
-/// Rows that the list of all webhooks looks at, over all of them: what one webhook's list may.
-const LOOK_OVER_ALL_MAX: i64 = 5_000;
 
 pub fn routes() -> Routes {
     Routes::new().route("/apps/{app_id}/deliveries", get(list_deliveries))
@@ -79,7 +76,14 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
     let filter = asked.filter()?;
     let base = format!("{ROOT}/apps/{}/deliveries", app.id);
     let (lines, next) = if asked.webhook.is_empty() {
-        (newest_of_all(&visit, &app, &webhooks, &filter).await?, None)
+        let from = match params.text("cursor") {
+            None => None,
+            Some(text) => Some(Places::parse(text).ok_or_else(strange_cursor)?),
+        };
+        let found = visit.engine().deliveries_of_app(&app.id, filter, from).await?;
+        let lines: Vec<_> =
+            found.items.iter().map(|(webhook, delivery)| Line::of(&app, webhook, delivery)).collect();
+        (lines, found.next.map(|places| places.to_text()))
     } else {
         let from = match params.text("cursor") {
             None => Place::START,
@@ -105,26 +109,6 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
         is_partial,
         lines,
     })
-}
-
-/// The newest of each webhook, merged by time. Older ones are one webhook's affair.
-async fn newest_of_all(
-    visit: &Visit,
-    app: &App,
-    webhooks: &[Webhook],
-    filter: &DeliveryFilter,
-) -> Result<Vec<Line>, PageError> {
-    let count = i64::try_from(webhooks.len()).expect("at most 25 webhooks").max(1);
-    let filter = DeliveryFilter { look_max: Some(LOOK_OVER_ALL_MAX / count), ..filter.clone() };
-    let mut found = Vec::new();
-    for webhook in webhooks {
-        let page = visit.engine().deliveries(&app.id, &webhook.id, filter.clone(), Place::START).await?;
-        found.extend(page.items.into_iter().map(|delivery| (delivery.created_at, webhook, delivery)));
-    }
-    // Stable: deliveries of one event stay in the order of their webhooks.
-    found.sort_by_key(|(at, _, _)| std::cmp::Reverse(*at));
-    found.truncate(PER_PAGE);
-    Ok(found.iter().map(|(_, webhook, delivery)| Line::of(app, &webhook.id, delivery)).collect())
 }
 
 impl Asked {
