@@ -3,9 +3,9 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod config;
-pub mod backup;
 pub mod limits;
 pub mod doors;
+pub mod tls;
 pub mod api;
 pub mod listen;
 pub mod socket;
