@@ -108,7 +108,9 @@ async fn an_old_failure_is_found_among_all_webhooks_by_looking_further_back() {
     let desk = Desk::new(&["after_message"], Value::Null).await;
     // Of many webhooks little of each is looked at for one page.
     for n in 0..24 {
-        desk.server.webhook(&desk.app, &format!("idle{n}"), &desk.endpoint, &["message_read_receipt"], Value::Null).await;
+        desk.server
+            .webhook(&desk.app, &format!("idle{n}"), &desk.endpoint, &["message_read_receipt"], Value::Null)
+            .await;
     }
     let mut browser = Browser::logged_in(&desk.server).await;
     desk.endpoint.answer([Answer::status(500)]);
