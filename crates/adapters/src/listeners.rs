@@ -273,7 +273,13 @@ mod tests {
     }
 
     fn answer(body: &[u8]) -> Outcome {
-        Outcome::Answered(Answer { status: 200, retry_after_s: None, body: body.to_vec(), is_cut: false })
+        Outcome::Answered(Answer {
+            status: 200,
+            retry_after_s: None,
+            body: body.to_vec(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     fn listener(name: &str) -> Listener {

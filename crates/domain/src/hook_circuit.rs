@@ -117,7 +117,7 @@ mod tests {
 
     fn answer(status: u16) -> Outcome {
         let body = b"<garbage".to_vec();
-        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: status == 200 })
+        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: status == 200, location: None })
     }
 
     fn text() -> String {

@@ -117,9 +117,8 @@ fn delivery_from(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         last_outcome: Some(outcome),
         created_at: at,
         ended_at: Some(at),
-        next_attempt_at: None,
         replay: None,
-        held: None,
+        waiting: None,
     })
 }
 

@@ -61,8 +61,13 @@ async fn end(stock: &Stock, start: &StartId, webhook: &Webhook) -> Result<()> {
 
 fn settled(stream: i64, webhook_row: i64, sequence: i64) -> Settled {
     let is_failure = sequence % FAILS == 0;
-    let answer =
-        |status| Answer { status, retry_after_s: None, body: b"{\"ok\":true}".to_vec(), is_cut: false };
+    let answer = |status| Answer {
+        status,
+        retry_after_s: None,
+        location: None,
+        body: b"{\"ok\":true}".to_vec(),
+        is_cut: false,
+    };
     Settled {
         stream,
         sequence,
