@@ -1,0 +1,20 @@
+//! A code with what it says to a person and what helps, for `meaning.html`. The sentences are the domain's.
+
+use chathook_domain::meaning::meaning;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// A sentence.
+    pub says: String,
+    /// Another, or nothing.
+    pub cure: &'static str,
+    pub code: String,
+}
+
+impl Told {
+    #[must_use]
+    pub fn of(code: &str) -> Self {
+        let meaning = meaning(code);
+        Self { says: meaning.sentence(), cure: meaning.cure, code: code.to_owned() }
+    }
+}
