@@ -191,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_every_code_with_its_sentence_and_cure() {
+        let document = include_str!("../../../docs/history.md");
+        for code in codes() {
+            let Meaning { says, cure } = meaning(code);
+            assert!(document.contains(&format!("| `{code}` | {says} | {cure} |\n")), "{code}");
+        }
+    }
+
+    #[test]
     fn what_is_not_known_says_itself() {
         let refused = "the replacement was refused: The field 'text' must not be empty.";
         assert_eq!(meaning(refused).says, refused);

@@ -145,7 +145,9 @@ fn plots(health: &EndpointHealth) -> Vec<Plot> {
         plots.extend([chart.verdicts(), chart.latency(Span::Asked)]);
     }
     if total.attempts() > 0 {
-        plots.extend([chart.attempts(), chart.latency(Span::ToDelivered), chart.latency(Span::Attempt)]);
+        plots.push(chart.attempts());
+        let spans = [Span::ToDelivered, Span::Attempt].into_iter();
+        plots.extend(spans.filter(|span| total.span(*span).count() > 0).map(|span| chart.latency(span)));
     }
     plots
 }

@@ -42,6 +42,7 @@ struct WebhookLine {
     p90: String,
     waiting: String,
     waiting_url: String,
+    something_waits: bool,
     /// How many calls of `before_message` were silent; `None` where there were none.
     silent: Option<String>,
     silent_url: String,
@@ -135,6 +136,7 @@ impl WebhookLine {
             success: share(day.of(Count::Succeeded), day.attempts()),
             p90: p90.map_or_else(|| "–".to_owned(), |p| duration(float(p.p90))),
             waiting,
+            something_waits: standing.as_ref().is_some_and(|standing| standing.waiting > 0),
             waiting_url: paths.deliveries(id, Some(Status::Waiting)),
             silent: (asked > 0).then(|| format!("{} of {}", number(float(silent)), number(float(asked)))),
             silent_url: paths.silent_calls(id),
