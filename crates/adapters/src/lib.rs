@@ -4,6 +4,7 @@
 
 pub mod system;
 pub mod machine;
+pub mod data_dir;
 pub mod vault;
 pub mod resolver;
 pub mod certificates;

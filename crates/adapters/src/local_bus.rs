@@ -1,13 +1,20 @@
 //! The bus of one node: hands notices to the sockets of this process. A socket's queue is bounded in
 //! bytes; one that overflows loses its socket, never its messages, which the store still has.
 
+mod crowds;
+mod people;
+
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chathook_domain::ids::{AppId, SessionId, Uid};
 use chathook_engine::ports::bus::{Audience, Bus, Notice};
 use serde_json::json;
 use tokio::sync::Notify;
+
+use self::crowds::{Crowds, WOKEN_AT_ONCE};
+use self::people::People;
 
 /// Bytes that wait for one socket (design 8); a queue that is empty takes one frame of any size.
 pub const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -16,15 +23,14 @@ pub const OUTBOX_BYTES_MAX: usize = 2 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct LocalBus {
     registry: Arc<RwLock<Registry>>,
+    crowds: Arc<Crowds>,
 }
-
-type Person = (AppId, Uid);
 
 #[derive(Debug, Default)]
 struct Registry {
     seats: HashMap<SessionId, Arc<Seat>>,
-    users: HashMap<Person, Vec<Arc<Seat>>>,
-    watchers: HashMap<Person, Vec<Arc<Seat>>>,
+    users: People,
+    watchers: People,
 }
 
 /// One session's place, under which it is registered.
@@ -36,6 +42,8 @@ struct Seat {
     outbox: Outbox,
     /// Whose presence the session is told of.
     watched: Mutex<BTreeSet<Uid>>,
+    /// It waits to be woken with others of a crowd.
+    is_due: AtomicBool,
 }
 
 /// A session's hold on its place; dropping it takes the place away.
@@ -85,13 +93,19 @@ impl LocalBus {
             session: session.clone(),
             outbox: Outbox::bounded(OUTBOX_BYTES_MAX),
             watched: Mutex::default(),
+            is_due: AtomicBool::new(false),
         });
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         registry.remove(session);
         registry.seats.insert(session.clone(), Arc::clone(&seat));
-        put(&mut registry.users, (app.clone(), uid.clone()), &seat);
+        registry.users.put(app, uid, &seat);
         drop(registry);
         Subscription { registry: Arc::clone(&self.registry), seat }
+    }
+
+    /// Wakes the sockets of large audiences, for ever. Without it they sleep on.
+    pub async fn wake_crowds(&self) {
+        self.crowds.wake().await;
     }
 
     #[must_use]
@@ -103,14 +117,11 @@ impl LocalBus {
 impl Bus for LocalBus {
     fn is_heard(&self, app: &AppId, by: &Audience) -> bool {
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
-        let is_among = |people: &HashMap<Person, Vec<Arc<Seat>>>, uid: &Uid| {
-            people.contains_key(&(app.clone(), uid.clone()))
-        };
         match by {
             Audience::Users(uids) => {
-                !registry.users.is_empty() && uids.iter().any(|uid| is_among(&registry.users, uid))
+                !registry.users.is_empty() && uids.iter().any(|uid| registry.users.has(app, uid))
             }
-            Audience::WatchersOf(uid) => is_among(&registry.watchers, uid),
+            Audience::WatchersOf(uid) => registry.watchers.has(app, uid),
             Audience::Ended(session) => registry.seats.contains_key(session),
         }
     }
@@ -120,7 +131,7 @@ impl Bus for LocalBus {
             let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
             match &notice.to {
                 Audience::Users(uids) => registry.of_users(&notice, uids),
-                Audience::WatchersOf(uid) => seats(&registry.watchers, &notice, uid).cloned().collect(),
+                Audience::WatchersOf(uid) => registry.of_watchers(&notice, uid),
                 Audience::Ended(session) => {
                     if let Some(seat) = registry.seats.get(session).filter(|seat| seat.app == notice.app) {
                         seat.outbox.end();
@@ -133,8 +144,14 @@ impl Bus for LocalBus {
             return;
         }
         let frame = frame_of(&notice);
-        for seat in seats {
-            seat.outbox.push(Arc::clone(&frame));
+        for seat in &seats {
+            seat.outbox.queue(Arc::clone(&frame));
+        }
+        // What is queued is in its order already; who is woken late is late, and no more.
+        if seats.len() <= WOKEN_AT_ONCE {
+            seats.iter().for_each(|seat| seat.outbox.wake());
+        } else {
+            self.crowds.add(seats.into_iter());
         }
     }
 }
@@ -146,48 +163,27 @@ fn frame_of(notice: &Notice) -> Arc<str> {
 
 impl Registry {
     fn of_users(&self, notice: &Notice, uids: &[Uid]) -> Vec<Arc<Seat>> {
-        let mut seen = HashSet::new();
-        uids.iter()
-            .filter(|uid| seen.insert(*uid))
-            .flat_map(|uid| seats(&self.users, notice, uid))
-            .cloned()
-            .collect()
+        let mut seen = HashSet::with_capacity(uids.len());
+        let each = uids.iter().filter(|uid| seen.insert(*uid));
+        each.flat_map(|uid| but(notice, self.users.seats(&notice.app, uid))).collect()
+    }
+
+    fn of_watchers(&self, notice: &Notice, uid: &Uid) -> Vec<Arc<Seat>> {
+        but(notice, self.watchers.seats(&notice.app, uid)).collect()
     }
 
     fn remove(&mut self, session: &SessionId) {
         let Some(seat) = self.seats.remove(session) else { return };
-        take_away(&mut self.users, (seat.app.clone(), seat.uid.clone()), session);
+        self.users.take_away(&seat.app, &seat.uid, session);
         for uid in std::mem::take(&mut *seat.watched()) {
-            take_away(&mut self.watchers, (seat.app.clone(), uid), session);
+            self.watchers.take_away(&seat.app, &uid, session);
         }
     }
 }
 
-/// Where a notice about this user goes.
-fn seats<'a>(
-    among: &'a HashMap<Person, Vec<Arc<Seat>>>,
-    notice: &'a Notice,
-    uid: &Uid,
-) -> impl Iterator<Item = &'a Arc<Seat>> + use<'a> {
-    among
-        .get(&(notice.app.clone(), uid.clone()))
-        .into_iter()
-        .flatten()
-        .filter(|seat| notice.except.as_ref() != Some(&seat.session))
-}
-
-fn put(among: &mut HashMap<Person, Vec<Arc<Seat>>>, person: Person, seat: &Arc<Seat>) {
-    // Most users have one socket, so that room for more would be most of the room.
-    among.entry(person).or_insert_with(|| Vec::with_capacity(1)).push(Arc::clone(seat));
-}
-
-fn take_away(from: &mut HashMap<Person, Vec<Arc<Seat>>>, person: Person, session: &SessionId) {
-    if let Some(seats) = from.get_mut(&person) {
-        seats.retain(|seat| seat.session != *session);
-        if seats.is_empty() {
-            from.remove(&person);
-        }
-    }
+/// All but the session that knows already.
+fn but<'a>(notice: &Notice, seats: impl Iterator<Item = &'a Arc<Seat>>) -> impl Iterator<Item = Arc<Seat>> {
+    seats.filter(|seat| notice.except.as_ref() != Some(&seat.session)).cloned()
 }
 
 impl Seat {
@@ -213,7 +209,7 @@ impl Subscription {
         }
         if self.is_seated(&registry) {
             for uid in &fresh {
-                put(&mut registry.watchers, (self.seat.app.clone(), uid.clone()), &self.seat);
+                registry.watchers.put(&self.seat.app, uid, &self.seat);
             }
             watched.extend(fresh);
         }
@@ -242,8 +238,14 @@ impl Outbox {
         Self { waiting: Mutex::default(), nudge: Notify::new(), bytes_max }
     }
 
-    /// Queues a frame. One too many empties the queue and ends it: see [`Outgoing::Overflowed`].
+    /// Queues a frame and wakes who writes. One too many empties the queue and ends it: see
+    /// [`Outgoing::Overflowed`].
     pub fn push(&self, frame: Arc<str>) {
+        self.queue(frame);
+        self.wake();
+    }
+
+    fn queue(&self, frame: Arc<str>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.is_overflowed || waiting.is_ended {
             return;
@@ -254,14 +256,16 @@ impl Outbox {
             waiting.bytes += frame.len();
             waiting.frames.push_back(frame);
         }
-        drop(waiting);
+    }
+
+    fn wake(&self) {
         self.nudge.notify_one();
     }
 
     /// What is queued still goes out, then [`Outgoing::Ended`].
     pub fn end(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_ended = true;
-        self.nudge.notify_one();
+        self.wake();
     }
 
     #[must_use]
@@ -301,6 +305,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn notice(to: Audience) -> Notice {
@@ -359,6 +365,30 @@ mod tests {
         drop(watcher);
         let registry = bus.registry.read().expect("not poisoned");
         assert!(registry.seats.is_empty() && registry.users.is_empty() && registry.watchers.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_of_a_crowd_is_woken_for_what_it_is_told_again_and_again() {
+        let bus = LocalBus::default();
+        let crowd: Vec<Subscription> =
+            (0..100).map(|nth| subscribed(&bus, "a", "u", &nth.to_string())).collect();
+        let waking = tokio::spawn({
+            let bus = bus.clone();
+            async move { bus.wake_crowds().await }
+        });
+        for _ in 0..2 {
+            let told = async {
+                for each in &crowd {
+                    assert!(matches!(each.outbox().next().await, Outgoing::Frame(_)));
+                }
+            };
+            let tell = async { bus.tell(notice(Audience::Users(vec![Uid::trusted("u")]))) };
+            // They wait before they are told, so that only being woken lets them go on. The clock of the
+            // test runs out where nobody is.
+            let both = async { tokio::join!(told, tell) };
+            tokio::time::timeout(Duration::from_secs(1), both).await.expect("everybody is woken");
+        }
+        waking.abort();
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
+use chathook_adapters::data_dir;
 use chathook_adapters::endpoints::{HttpEndpoints, HttpEndpointsConfig};
 use chathook_adapters::listeners::{ListenerEndpoints, Listeners};
 use chathook_adapters::local_bus::LocalBus;
@@ -92,7 +93,7 @@ pub struct Running {
 
 /// Opens the store and starts the engine.
 pub async fn build(parts: Parts) -> anyhow::Result<Built> {
-    std::fs::create_dir_all(&parts.data_dir)
+    data_dir::make(&parts.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", parts.data_dir.display()))?;
     let limits = parts.limits;
     tracing::info!(
@@ -142,6 +143,7 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
     tasks.push(tokio::spawn(engine.clone().keep_tallies(stopped.clone())));
     tasks.push(tokio::spawn(api::metrics::keep_up(stopped.clone())));
     tasks.push(tokio::spawn(engine.clone().run_replays(stopped.clone())));
+    tasks.push(tokio::spawn(wake_crowds(bus.clone(), stopped.clone())));
     let api = Arc::new(Api::new(engine.clone(), parts.management));
     let listening = Arc::new(Listening { api: api.clone(), listeners });
     let sockets = Arc::new(Sockets { engine: engine.clone(), bus: bus.clone(), shutdown: stopped });
@@ -228,6 +230,13 @@ fn rules(open_networks: OpenNetworks, allow_http: bool) -> EndpointRules {
     let judge =
         move |address: &IpAddr| open_networks.may_call(*address).map_err(|refused| refused.to_string());
     EndpointRules { allow_http, judge_literal: Arc::new(judge) }
+}
+
+async fn wake_crowds(bus: Arc<LocalBus>, mut stop: watch::Receiver<bool>) {
+    tokio::select! {
+        () = bus.wake_crowds() => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
 }
 
 /// After the grace, ends what earlier starts left open, each connection once.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use chathook_adapters::data_dir;
 use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::address::OpenNetworks;
@@ -29,7 +30,7 @@ pub const CREDENTIALS_FILE: &str = "credentials.toml";
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir)
+    data_dir::make(&config.data_dir)
         .with_context(|| format!("The data directory {} cannot be made", config.data_dir.display()))?;
     let open_networks = OpenNetworks::parse(&config.allow_networks)
         .map_err(|why| anyhow::anyhow!("allow_networks is not right: {why}"))?;

@@ -78,3 +78,22 @@ async fn who_missed_more_bytes_than_one_read_holds_is_told_to_fetch() {
     let login = ben.call("login", params).await.expect("logged in");
     assert_eq!(login["truncated"], true, "{login}");
 }
+
+#[tokio::test]
+async fn a_crowd_hears_each_message_in_its_order_beside_who_hears_some_alone() {
+    let server = TestServer::start().await;
+    let app = server.app().await;
+    let token = app.token("ben").await;
+    let mut crowd = Vec::new();
+    for device in 0..100 {
+        crowd.push(Socket::log_in(&app, &token, &format!("device-{device}")).await.0);
+    }
+    for text in ["one", "two", "three"] {
+        app.send_as("ana", text_to("ben", text)).await.data();
+    }
+    for socket in &mut crowd {
+        for text in ["one", "two", "three"] {
+            assert_eq!(socket.notification("message").await["data"]["text"], text);
+        }
+    }
+}

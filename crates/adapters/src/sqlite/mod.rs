@@ -42,7 +42,7 @@ mod users;
 mod webhooks;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +57,7 @@ use self::cache::Caches;
 use self::changes::Changes;
 use self::ledger::Ledger;
 use self::writer::{Database, Refuses, Writer, Written};
+use crate::data_dir;
 use crate::vault::{self, Vault};
 
 const DATABASE: &str = "chathook.db";
@@ -161,9 +162,11 @@ impl Sqlite {
         offers: Arc<dyn Offers>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
+        data_dir::make(dir).map_err(|error| OpenError::File(dir.to_owned(), error))?;
         let lock = locked(&dir.join(LOCK))?;
         let path = dir.join(DATABASE);
+        // SQLite would make it for everybody to read; its log takes the mode of the database.
+        data_dir::file(&path).map_err(|error| OpenError::File(path.clone(), error))?;
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
         vault::check(&db, &vault).map_err(OpenError::Key)?;
@@ -307,8 +310,7 @@ fn in_snapshot<T>(db: &Connection, job: impl FnOnce(&Connection) -> Stored<T>) -
 }
 
 fn locked(path: &Path) -> Result<File, OpenError> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
-    let file = file.map_err(|error| OpenError::File(path.to_owned(), error))?;
+    let file = data_dir::file(path).map_err(|error| OpenError::File(path.to_owned(), error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::checkup::{Depth, Look, look_at};
 use super::{DATABASE, LOCK, OpenError, locked};
+use crate::data_dir;
 use crate::vault::Vault;
 
 /// What belongs to a database beside its file. A log of another database would be taken for its own.
@@ -102,7 +103,7 @@ pub fn restore(
     if let Some(log) = side_files(from).find(|path| path.metadata().is_ok_and(|log| log.len() > 0)) {
         return Err(RestoreError::HasLog(log));
     }
-    fs::create_dir_all(data_dir).map_err(|error| RestoreError::File(data_dir.to_owned(), error))?;
+    data_dir::make(data_dir).map_err(|error| RestoreError::File(data_dir.to_owned(), error))?;
     let _lock = locked(&data_dir.join(LOCK)).map_err(RestoreError::Directory)?;
     let database = data_dir.join(DATABASE);
     let in_the_way: Vec<PathBuf> = std::iter::once(database.clone())

@@ -128,7 +128,11 @@ async fn talk(tenant: &Tenant, readers: &Readers, time: Duration) -> Result<Vec<
             bail!("a group's message was answered with {}: {}", head.status, String::from_utf8_lossy(&body));
         }
         let everybody = tokio::time::timeout(REACH_MAX, readers.whole.notified()).await;
-        ensure!(everybody.is_ok(), "{} frames were read, and no more", readers.frames.load(Ordering::Acquire));
+        ensure!(
+            everybody.is_ok(),
+            "{} frames were read, and no more",
+            readers.frames.load(Ordering::Acquire)
+        );
         reached.push(now_us() - sent_us);
     }
     Ok(reached)
