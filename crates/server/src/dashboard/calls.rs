@@ -140,14 +140,11 @@ async fn show_message_of_call(visit: Visit, Ids((app, row)): Ids<(String, String
 impl FiguresShown {
     fn of(figures: Figures) -> Self {
         let silent = figures.silences.values().sum();
-        let mut silences: Vec<(Told, u64)> =
-            figures.silences.iter().map(|(code, count)| (Told::of(code), *count)).collect();
-        silences.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Self {
             asked: figures.verdicts.values().sum::<u64>() + silent,
             verdicts: figures.verdicts.into_iter().collect(),
             silent,
-            silences,
+            silences: Told::of_counts(&figures.silences),
             took: Percentiles::of(figures.asked_us).map(|p| [p.p50, p.p90, p.p99].map(micros)),
             is_cut: figures.is_cut,
         }

@@ -111,7 +111,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
         tiles: tiles(&health, is_told),
         plots: plots(&health),
         told: is_told.then(|| ToldPart::of(&health, &paths)),
-        asked: is_asked.then(|| AskedPart::of(&health, figures, &paths)),
+        asked: is_asked.then(|| AskedPart::of(&health, &figures, &paths)),
         turns: health.turns.iter().map(TurnLine::of).collect(),
         is_quiet: health.series.total.attempts() == 0 && health.series.total.asked() == 0,
         page,
@@ -217,13 +217,10 @@ impl ToldPart {
 }
 
 impl AskedPart {
-    fn of(health: &EndpointHealth, figures: Figures, paths: &Paths) -> Self {
+    fn of(health: &EndpointHealth, figures: &Figures, paths: &Paths) -> Self {
         let webhook = &health.now.webhook;
-        let mut silences: Vec<(Told, u64)> =
-            figures.silences.iter().map(|(code, count)| (Told::of(code), *count)).collect();
-        silences.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Self {
-            silences,
+            silences: Told::of_counts(&figures.silences),
             is_cut: figures.is_cut,
             drops_on_failure: webhook.config.on_failure == OnFailure::Drop,
             probe_at: health.now.hook.probe_at.map(Moment),
