@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { DESK, looker } from "./look.mjs";
 
 const WAIT_MS = 15_000;
 const url = process.env.CHATHOOK_URL;
@@ -60,6 +61,60 @@ test("a link to a schema opens it", async () => {
   await body.getByRole("link", { name: "NewContent" }).click();
   await fields.waitFor();
   assert.deepEqual(troubles, []);
+  await page.context().close();
+});
+
+test("a field finds in the contents by path, sentence, schema and code, and leads to the first", async () => {
+  const { page, troubles } = await open({ viewport: { width: 1200, height: 900 } });
+  const names = () => page.locator("nav li a:visible").allInnerTexts();
+  const all = (await names()).length;
+  await page.keyboard.press("/");
+  await page.keyboard.type("secret/rotate");
+  assert.deepEqual(await names(), ["rotate_secret"]);
+  await page.getByRole("status").getByText("1 found").waitFor();
+  await page.keyboard.press("Enter");
+  assert.equal(new URL(page.url()).hash, "#rotate_secret");
+  const field = page.getByRole("searchbox", { name: "Find" });
+  for (const [words, name] of [["before_message answer", "answer to before_message"], ["err_webhook_off", "ERR_WEBHOOK_OFF"], ["newwebhook", "NewWebhook"]]) {
+    await field.fill(words);
+    assert.ok((await names()).includes(name), `${words}: ${await names()}`);
+  }
+  await field.fill("");
+  assert.equal((await names()).length, all);
+  assert.deepEqual(troubles, []);
+  await page.context().close();
+});
+
+test("headers of webhooks, close codes and upgrades are told", async () => {
+  const { page, troubles } = await open({ viewport: { width: 1200, height: 900 } });
+  const webhook = page.locator('[id="after_message.webhook"]');
+  await webhook.getByText("Headers", { exact: true }).click();
+  await webhook.getByText("chathook-settled").waitFor();
+  const socket = page.locator('section[aria-labelledby="channel-socket"]');
+  await socket.getByText("Close codes").click();
+  await socket.getByText("too slow a reader").waitFor();
+  assert.match(await page.locator("#open_listener pre").innerText(), /upgrade: websocket/);
+  await page.locator("#open_listener").getByText("Answer 101").waitFor();
+  assert.deepEqual(troubles, []);
+  await page.context().close();
+});
+
+test("the page serves who has no scripts", async () => {
+  const { page, troubles } = await open({ viewport: { width: 1200, height: 900 }, javaScriptEnabled: false });
+  assert.equal(await page.getByRole("searchbox").count(), 0);
+  await page.locator("nav").getByRole("link", { name: "send_message" }).click();
+  assert.equal(new URL(page.url()).hash, "#send_message");
+  assert.deepEqual(troubles, []);
+  await page.context().close();
+});
+
+test("axe finds nothing serious, whatever is open", async () => {
+  // Axe is put into the page from outside, which the page's policy would refuse.
+  const { page } = await open({ viewport: DESK, bypassCSP: true });
+  await page.evaluate(() => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+  await (await looker(page))("docs");
   await page.context().close();
 });
 

@@ -82,6 +82,25 @@ for (const [program, file] of receivers) {
   });
 }
 
+for (const [program, file] of receivers) {
+  test(`chathook check finds ${file} fit, but for the plain http of this machine`, async () => {
+    const port = await freePort();
+    const child = spawn(program, [here(file)], { env: { ...process.env, PORT: String(port) }, stdio: "ignore" });
+    try {
+      await untilItListens(port);
+      const flags = ["--allow-network", "127.0.0.1", "--allow-http-endpoints", "--username", "hook", "--json"];
+      const told = execFileSync(process.env.CHATHOOK_BINARY, ["check", `http://127.0.0.1:${port}/hook`, ...flags], {
+        encoding: "utf8", env: { ...process.env, CHATHOOK_CHECK_PASSWORD: "secret" }, timeout: 60_000,
+      });
+      const { findings } = JSON.parse(told);
+      const unwell = findings.filter(({ grade }) => grade === "warn" || grade === "fail").map(({ about }) => about);
+      assert.deepEqual(unwell, ["certificate"], told);
+    } finally {
+      child.kill();
+    }
+  });
+}
+
 test("the README's commands of the command line do what they say", async () => {
   const block = readme.match(/```sh\nexport CHATHOOK_PROFILE=dev\n([^]*?)```/)?.[1] ?? "";
   const commands = block.trim().split("\n");

@@ -49,6 +49,7 @@ for (const [file, interpreter] of Object.entries(receivers)) {
     const known = await post(`http://127.0.0.1:${port}/`, "hook:secret");
     assert.equal(known.status, 200);
     assert.equal(await known.text(), "{}");
+    assert.equal(known.headers.get("content-type"), "application/json");
 
     while (!printed.includes("\n")) await once(receiver.stdout, "data");
     assert.equal(printed, "after_message\n");

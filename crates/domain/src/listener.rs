@@ -53,10 +53,12 @@ pub struct Wish {
 impl Listener {
     /// A listener of this name: 1 to 43 of `[A-Za-z0-9_-]`.
     pub fn named(app: &AppId, name: &str, keep: Keep) -> Result<Self, Refusal> {
+        let complaint = "must be 1 to 43 letters, digits, '_' or '-'";
+        let unfit = || Refusal::field(Code::BadRequest, "name", complaint);
         if name.is_empty() {
-            return Err(Refusal::field(Code::BadRequest, "name", "must not be empty"));
+            return Err(unfit());
         }
-        let webhook = WebhookId::parse("name", &format!("{ID_PREFIX}{name}"))?;
+        let webhook = WebhookId::parse("name", &format!("{ID_PREFIX}{name}")).map_err(|_| unfit())?;
         Ok(Self { app: app.clone(), webhook, keep })
     }
 

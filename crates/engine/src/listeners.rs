@@ -45,13 +45,22 @@ pub struct AbsentListeners {
 }
 
 impl Engine {
-    /// The listener of this name, or of one that nobody has.
-    pub async fn listener(&self, app: &AppId, name: Option<&str>, keep: Keep) -> Result<Listener, Refusal> {
+    /// The listener of this name, or of one that nobody has. A wish that is not fit is refused here, before
+    /// a connection takes the place of another.
+    pub async fn listener(
+        &self,
+        app: &AppId,
+        name: Option<&str>,
+        keep: Keep,
+        wish: &Wish,
+    ) -> Result<Listener, Refusal> {
         self.app(app).await?;
-        match name {
-            Some(name) => Listener::named(app, name, keep),
-            None => Listener::named(app, &format!("{:012x}", self.dice.bits() >> 80), keep),
-        }
+        let listener = match name {
+            Some(name) => Listener::named(app, name, keep)?,
+            None => Listener::named(app, &format!("{:012x}", self.dice.bits() >> 80), keep)?,
+        };
+        listener.draft(wish, 0)?;
+        Ok(listener)
     }
 
     /// Makes the webhook of a listener, or lets it go on. The connection is there already: what waits is

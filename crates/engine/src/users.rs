@@ -52,6 +52,18 @@ impl Engine {
         .map_err(refuse)
     }
 
+    /// Deactivates a user, where there is one who is active.
+    pub async fn deactivate_user(&self, app: &AppId, uid: &Uid) -> Result<Deactivation, Refusal> {
+        match self.store.user(app, uid).await.map_err(refuse)? {
+            None => Ok(Deactivation::NotFound),
+            Some(user) if user.deactivated_at.is_some() => Ok(Deactivation::WasAlready),
+            Some(_) => {
+                self.delete_user(app, uid, Removal::Deactivate).await?;
+                Ok(Deactivation::Done)
+            }
+        }
+    }
+
     pub async fn reactivate_user(&self, app: &AppId, uid: &Uid) -> Result<(), Refusal> {
         self.store.user(app, uid).await.map_err(refuse)?.ok_or_else(|| uid_not_found(uid))?;
         self.store.reactivate_user(app, uid).await.map_err(refuse)
@@ -106,6 +118,14 @@ pub enum Removal {
     /// The user may come back.
     Deactivate,
     Permanent,
+}
+
+/// What became of a user who was to be deactivated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deactivation {
+    Done,
+    WasAlready,
+    NotFound,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

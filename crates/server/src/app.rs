@@ -167,7 +167,10 @@ impl Built {
         let management = management.merge(listen::router(self.listening.clone()));
         let (main, admin) = match self.parts.admin_listen {
             None => (chat.merge(management), None),
-            Some(at) => (chat, Some((at, management.merge(api::health_router(self.api.clone()))))),
+            Some(at) => {
+                let beside = api::health_router(self.api.clone()).merge(reference::router());
+                (chat, Some((at, management.merge(beside))))
+            }
         };
         let door = open_door(self.parts.listen, self.parts.tls.clone(), &places).await?;
         let address = door.address();

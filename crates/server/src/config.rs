@@ -251,6 +251,29 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_the_operations_page_shows_is_taken_and_shows_every_setting() {
+        let page = include_str!("../../../docs/operations.md");
+        let (_, rest) = page.split_once("```toml\n").expect("a sample");
+        let (sample, _) = rest.split_once("```").expect("its end");
+        let file: File = toml::from_str(sample).expect("fit");
+        let File {
+            listen: Some(_),
+            admin_listen: Some(_),
+            data_dir: Some(_),
+            tls_cert: Some(_),
+            tls_key: Some(_),
+            allow_networks: Some(_),
+            allow_http_endpoints: Some(_),
+            endpoint_cas: Some(_),
+            webhook_backlog_max: Some(_),
+            log_format: Some(_),
+        } = &file
+        else {
+            panic!("a setting is not shown: {file:?}");
+        };
+    }
+
+    #[test]
     fn an_unknown_setting_in_the_file_stops_the_start() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("chathook.toml");

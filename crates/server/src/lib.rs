@@ -6,6 +6,7 @@ pub mod config;
 pub mod backup;
 pub mod limits;
 pub mod doors;
+pub mod tls;
 pub mod api;
 pub mod listen;
 pub mod socket;

@@ -1,6 +1,6 @@
 //! `chathook serve`: credentials, certificates and logs of a server that stays.
 
-use std::io::{BufReader, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use chathook_adapters::data_dir;
 use chathook_adapters::sqlite::Options;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::address::OpenNetworks;
-use chathook_engine::ports::clock::Dice as _;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use chathook_engine::ports::clock::{Clock, Dice as _};
+use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use tokio_rustls::TlsAcceptor;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::api::ManagementCredentials;
 use crate::app::{Parts, build};
-use crate::config::{Config, LogFormat, TlsFiles};
+use crate::config::{Config, LogFormat};
 use crate::limits::Limits;
+use crate::tls::{Tls, certificates};
 
 /// The credentials of `chathook dev`: known to everyone, so that a server that stays refuses them.
 pub const DEV_MANAGEMENT_KEY: &str = "dev-key";
@@ -37,12 +37,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     if open_networks.opens_everything() {
         tracing::warn!("webhooks may call every address that is not link-local, internal ones included");
     }
+    let tls = config.tls.as_ref().map(Tls::read).transpose()?;
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let parts = Parts {
         management: management(&config.data_dir)?,
         data_dir: config.data_dir,
         listen: config.listen,
         admin_listen: config.admin_listen,
-        tls: config.tls.as_ref().map(acceptor).transpose()?,
+        tls: tls.as_ref().map(Tls::acceptor),
         open_networks,
         allow_http: config.allow_http_endpoints,
         extra_roots: roots(&config.endpoint_cas)?,
@@ -52,23 +54,44 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             .map_or_else(Options::default, |backlog_bytes_max| Options { backlog_bytes_max }),
         master_key: std::env::var("CHATHOOK_MASTER_KEY").ok(),
         limits: Limits::here(),
-        clock: Arc::new(RealClock::new()),
+        clock: clock.clone(),
         dice: Arc::new(RealDice),
     };
     let running = build(parts).await?.open(|router| router).await?;
-    println!("address: http{}://{}", if config.tls.is_some() { "s" } else { "" }, running.address);
+    // Heard before anybody is told that the server is up: unheard, it ends the process.
+    let (scheme, renewing) = match tls {
+        Some(tls) => {
+            let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
+            ("https", Some(tokio::spawn(renew(tls, clock, hangup))))
+        }
+        None => ("http", None),
+    };
+    println!("address: {scheme}://{}", running.address);
     if let Some(admin) = running.admin_address {
-        println!("admin address: {admin}");
+        println!("admin address: {scheme}://{admin}");
     }
+    let management = running.admin_address.unwrap_or(running.address);
+    println!("dashboard: {scheme}://{management}/dashboard");
+    println!("documents: {scheme}://{}/docs", running.address);
     until_told_to_stop().await;
     tracing::info!("stopping");
     running.stop().await;
+    if let Some(renewing) = renewing {
+        renewing.abort();
+    }
     Ok(())
+}
+
+/// Looks at the TLS files each minute, and at SIGHUP at once.
+async fn renew(tls: Tls, clock: Arc<dyn Clock>, mut hangup: Signal) {
+    let asked = async move || {
+        hangup.recv().await;
+    };
+    tls.keep_up(clock, asked).await;
 }
 
 /// Returns at SIGTERM or SIGINT.
 pub async fn until_told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened to");
     let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be listened to");
     tokio::select! {
@@ -150,35 +173,10 @@ fn make_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     Ok(ManagementCredentials { key: file.management_key, secret: file.management_secret })
 }
 
-/// Speaks TLS with these files, which must fit together.
-pub fn acceptor(files: &TlsFiles) -> anyhow::Result<TlsAcceptor> {
-    let chain = certificates(&files.cert)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .with_context(|| format!("tls_key {} holds no private key in PEM", files.key.display()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("tls_cert and tls_key do not fit together")?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 fn roots(files: &[PathBuf]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let mut roots = Vec::new();
     for file in files {
         roots.extend(certificates(file)?);
     }
     Ok(roots)
-}
-
-/// The certificates of a PEM file, at least one.
-pub fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let file = std::fs::File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(BufReader::new(file)).collect();
-    let found = found.with_context(|| format!("{} is not PEM", path.display()))?;
-    if found.is_empty() {
-        bail!("{} holds no certificate in PEM.", path.display());
-    }
-    Ok(found)
 }

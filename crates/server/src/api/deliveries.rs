@@ -30,9 +30,9 @@ pub struct DeliveriesQuery {
     /// The ordering key: a conversation, a group's conversation and a uid, or `user/` and a uid.
     pub key: Option<String>,
     /// Seconds since 1970.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
     pub since: Option<i64>,
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 253_402_300_799_i64)]
     pub until: Option<i64>,
 }
 

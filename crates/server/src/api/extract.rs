@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use chathook_domain::fields::{DEPTH_MAX, is_shallow};
 use chathook_domain::ids::{AppId, MessageId, Uid, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
@@ -31,6 +33,9 @@ pub struct Ids<T>(pub T);
 
 /// The query's names and values. Lists come as `a=1,2`, `a=1&a=2` or `a[]=1&a[]=2` (spec 4.1).
 pub struct Params(Vec<(String, String)>);
+
+/// The wish to go on as a WebSocket.
+pub struct Upgrade(pub WebSocketUpgrade);
 
 impl<S: Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
@@ -73,6 +78,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
         let query = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
         let Query(pairs) = query.map_err(|_| bad("The query string cannot be read."))?;
         Ok(Self(pairs))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        WebSocketUpgrade::from_request_parts(parts, state).await.map(Self).map_err(|_| {
+            let sentence = "This path is a WebSocket: open it with an upgrade of version 13.";
+            let mut answer = ApiError::from(bad(sentence)).into_response();
+            // Which versions are spoken (RFC 6455, 4.4).
+            answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            answer
+        })
     }
 }
 

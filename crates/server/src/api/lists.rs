@@ -129,7 +129,16 @@ pub struct PageQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub struct SearchQuery {
-    /// Looked for in ids and names.
+    /// What an id or a name begins with.
+    #[param(max_length = 100)]
+    pub search_key: Option<String>,
+}
+
+/// A page of what a search by name finds.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub struct NameQuery {
+    /// What stands somewhere in a name.
     #[param(max_length = 100)]
     pub search_key: Option<String>,
 }
@@ -154,9 +163,12 @@ pub struct MessagesQuery {
     pub affix: Option<Affix>,
     /// The message from which to go on; it is not given again.
     pub id: Option<String>,
-    /// 100 unless given. `perPage` says the same.
+    /// 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<i64>,
+    /// The same as `limit`, which goes before it.
+    #[param(minimum = 1, maximum = 1000)]
+    pub per_page: Option<i64>,
 }
 
 /// What a handler answers with that shows a message, which is written as it is.

@@ -40,7 +40,6 @@ pub mod series;
 pub mod calls;
 pub mod timeline;
 pub mod notices;
-pub mod openapi;
 
 pub use error::ApiError;
 pub use management::ManagementCredentials;
@@ -111,7 +110,7 @@ pub async fn refuse_method() -> ApiError {
 }
 
 /// A mistake of ours costs its own request and no other.
-async fn survive_panics(request: Request, next: Next) -> Response {
+pub async fn survive_panics(request: Request, next: Next) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     answer.unwrap_or_else(|_| {
         tracing::error!("a handler panicked");
@@ -120,13 +119,13 @@ async fn survive_panics(request: Request, next: Next) -> Response {
 }
 
 /// Routes with their description: what is routed is in the document, and what is in it is routed.
-type Routes = OpenApiRouter<Arc<Api>>;
+pub type Routes = OpenApiRouter<Arc<Api>>;
 
-fn chat_routes() -> Routes {
+pub fn chat_routes() -> Routes {
     Routes::default().merge(user_routes()).merge(group_routes()).merge(message_routes())
 }
 
-fn management_routes() -> Routes {
+pub fn management_routes() -> Routes {
     let of_webhooks = webhook_routes().merge(history_of_webhook_routes());
     Routes::default()
         .routes(routes!(apps::list_apps, apps::create_app))
@@ -138,11 +137,11 @@ fn management_routes() -> Routes {
         .merge(of_webhooks.route_layer(middleware::from_fn(webhooks::require_version)))
 }
 
-fn metrics_routes() -> Routes {
+pub fn metrics_routes() -> Routes {
     Routes::default().routes(routes!(metrics::get_metrics))
 }
 
-fn health_routes() -> Routes {
+pub fn health_routes() -> Routes {
     Routes::default().routes(routes!(health::get_health)).routes(routes!(health::get_readiness))
 }
 

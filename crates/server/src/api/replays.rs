@@ -20,9 +20,9 @@ use super::shapes::{hooks, refuses};
 #[schema(example = json!({"since": 1_760_000_000, "triggers": ["after_message"]}))]
 pub struct NewReplay {
     /// Seconds since 1970.
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 253_402_300_799_i64)]
     pub since: i64,
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 253_402_300_799_i64)]
     pub until: Option<i64>,
     /// Only what ended so the last time it was owed; without it everything, owed before or not.
     pub status: Option<EndedStatus>,

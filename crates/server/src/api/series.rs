@@ -11,6 +11,7 @@ use chathook_domain::tally::{Count, Span, Step, Tally};
 use chathook_engine::health::{AppHealth, CircuitNow, EndpointHealth, Series, Window};
 use chathook_engine::ports::tallies::{KeptTurn, Standing};
 use serde::Serialize;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
@@ -29,9 +30,14 @@ pub struct SeriesQuery {
     /// The last so many; 60 unless given.
     #[param(minimum = 1, maximum = 10_080)]
     pub minutes: Option<i64>,
-    /// The length of a step in seconds, 60 or 600; by the minute for up to three hours unless given. Minutes are kept
-    /// for 25 hours.
+    /// The length of a step in seconds; by the minute for up to three hours unless given. Minutes are kept for 25
+    /// hours.
+    #[param(schema_with = steps, required = false)]
     pub step: Option<i64>,
+}
+
+fn steps() -> Schema {
+    ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([60, 600])).build().into()
 }
 
 /// How an app fares.

@@ -7,7 +7,7 @@ use chathook_domain::fields::Fields;
 use chathook_domain::ids::Uid;
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::user::{self, UserDraft, View};
-use chathook_engine::users::{self, Reuse};
+use chathook_engine::users::{self, Deactivation, Reuse};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -290,14 +290,10 @@ pub async fn deactivate_users(
     };
     for uid in uids(&body, "uidsToDeactivate")? {
         let name = uid.to_string();
-        if uid.is_system() {
-            told.not_found.push(name);
-        } else if is_found(api.engine.delete_user(app, &uid, users::Removal::Deactivate).await)?.is_some() {
-            told.deactivated_uids.push(name);
-        } else if let Ok(Some(_)) = api.engine.store.user(app, &uid).await {
-            told.already_deactivated_uids.push(name);
-        } else {
-            told.not_found.push(name);
+        match api.engine.deactivate_user(app, &uid).await? {
+            Deactivation::Done => told.deactivated_uids.push(name),
+            Deactivation::WasAlready => told.already_deactivated_uids.push(name),
+            Deactivation::NotFound => told.not_found.push(name),
         }
     }
     Ok(data(told))

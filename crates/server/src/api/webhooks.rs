@@ -19,7 +19,7 @@ use super::Api;
 use super::error::ApiError;
 use super::extract::{Ids, JsonBody, OptionalJsonBody, Params, app_id};
 use super::lists::{
-    Answer, Data, Done, PageQuery, Paged, SearchQuery, data, done, page_of, page_request, search_key,
+    Answer, Data, Done, NameQuery, PageQuery, Paged, data, done, page_of, page_request, search_key,
 };
 use super::shapes::hooks::{self, NewWebhook, Trigger, Webhook, WebhookChange};
 use super::shapes::refuses;
@@ -113,7 +113,7 @@ pub async fn create_webhook(
 /// Lists the webhooks of an app
 #[utoipa::path(
     get, path = "/apps/{appId}/webhooks", tag = "webhooks",
-    params(PageQuery, SearchQuery),
+    params(PageQuery, NameQuery),
     responses((status = 200, description = "A page of webhooks", body = Paged<Webhook>)),
 )]
 pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, params: Params) -> Answer {

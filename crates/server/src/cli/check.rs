@@ -18,7 +18,7 @@ use super::exit::usage;
 use super::output::{Output, Reader, shown};
 use super::report;
 use crate::config::{Config, ServeFlags};
-use crate::serve::certificates;
+use crate::tls::certificates;
 
 /// Connections that the check keeps open: it sends one request at a time.
 const IDLE_CONNECTIONS_MAX: usize = 1;

@@ -25,7 +25,8 @@ use super::output::{Output, Reader};
 use super::report;
 use crate::config::{Config, ServeFlags, TlsFiles};
 use crate::limits::{Limits, SHARE_MIN};
-use crate::serve::{CREDENTIALS_FILE, acceptor, certificates, read_credentials};
+use crate::serve::{CREDENTIALS_FILE, read_credentials};
+use crate::tls::{Tls, certificates};
 
 const SYNCS: usize = 200;
 /// What listens and does not say in this time that it lives is no server that does its work.
@@ -269,7 +270,7 @@ fn trust(config: &Config, now: Time) -> Vec<Finding> {
 }
 
 fn tls(files: &TlsFiles, now: Time) -> Vec<Finding> {
-    let fits = match acceptor(files) {
+    let fits = match Tls::read(files) {
         Ok(_) => Finding::ok("tls", "certificate and key fit together"),
         Err(error) => Finding::failure(
             "tls",

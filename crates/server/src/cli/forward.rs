@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::exit::usage;
-use crate::serve::certificates;
+use crate::tls::certificates;
 
 /// A server on this machine takes a connection at once.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(500);

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::api::openapi;
+use crate::reference::openapi;
 
 #[derive(Debug, Args)]
 pub struct CompletionsFlags {

@@ -6,7 +6,7 @@ use chathook_adapters::api_client::{Access, ApiClient, Target};
 use super::exit::usage;
 use super::output::{Output, Reader};
 use super::profile::{Profile, ReachFlags, Surroundings};
-use crate::serve::certificates;
+use crate::tls::certificates;
 
 /// Apps that are told by name where one must be chosen.
 const APPS_NAMED_MAX: usize = 10;

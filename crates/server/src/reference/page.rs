@@ -1,9 +1,9 @@
-//! `/docs`: the two documents as one page for people, which needs no script.
+//! `/docs`: the two documents as one page for people. A script finds in its contents; all else works without.
 
 use askama::Template;
 use serde_json::{Map, Value};
 
-use crate::api::openapi::errors::{ERRORS, ErrorText};
+use super::openapi::errors::{ERRORS, ErrorText};
 
 /// Where the examples call: `chathook dev` as it is started without flags.
 const ADDRESS: &str = "http://127.0.0.1:8080";
@@ -36,8 +36,10 @@ struct Operation {
     callers: Vec<String>,
     parameters: Vec<Field>,
     body: Option<Shape>,
-    answer: Option<Shape>,
+    /// The status of success, what it says, and what it carries.
+    success: String,
     answered: String,
+    answer: Option<Shape>,
     refusals: Vec<Refusal>,
     curl: String,
 }
@@ -53,12 +55,15 @@ struct Channel {
     name: String,
     about: String,
     messages: Vec<Message>,
+    /// Close codes of a WebSocket with their reasons.
+    closes: Vec<(String, String)>,
 }
 
 struct Message {
     id: String,
     name: String,
     about: String,
+    headers: Vec<Field>,
     fields: Vec<Field>,
 }
 
@@ -145,9 +150,10 @@ fn one(document: &Value, path: &str, method: &str, operation: &Value) -> Operati
         .map(|parameter| resolved(document, parameter))
         .collect();
     let body = operation.pointer("/requestBody/content/application~1json/schema");
-    let answer = &operation["responses"]["200"];
+    let success = if operation["responses"]["101"].is_object() { "101" } else { "200" };
+    let answer = &operation["responses"][success];
     let content = answer["content"].as_object().and_then(|content| content.values().next());
-    let refused = fields_of(&operation["responses"]).filter(|(status, _)| *status != "200");
+    let refused = fields_of(&operation["responses"]).filter(|(status, _)| *status != success);
     Operation {
         id: text(&operation["operationId"]),
         summary: prose(&text(&operation["summary"])),
@@ -155,8 +161,9 @@ fn one(document: &Value, path: &str, method: &str, operation: &Value) -> Operati
         callers: callers(operation),
         parameters: parameters.iter().map(|parameter| parameter_shown(parameter)).collect(),
         body: body.map(|schema| referred(document, schema)),
-        answer: content.map(|content| opened(document, &content["schema"])),
+        success: success.to_owned(),
         answered: prose(&text(&answer["description"])),
+        answer: content.map(|content| opened(document, &content["schema"])),
         refusals: refused
             .map(|(status, response)| Refusal { status: status.to_owned(), codes: codes(response) })
             .collect(),
@@ -206,6 +213,12 @@ fn curl(document: &Value, path: &str, method: &str, operation: &Value, parameter
         path = path.replace(&format!("{{{}}}", text(&parameter["name"])), &text(&parameter["example"]));
     }
     let mut lines = vec![format!("curl -X {method} '{ADDRESS}{path}'")];
+    if operation["responses"]["101"].is_object() {
+        lines.push("-N -H 'connection: upgrade' -H 'upgrade: websocket'".to_owned());
+        lines.push(
+            "-H 'sec-websocket-version: 13' -H 'sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=='".to_owned(),
+        );
+    }
     match operation.pointer("/security/0").and_then(Value::as_object) {
         Some(way) if way.contains_key("apikey") => {
             lines.push(format!("-H 'apikey: {API_KEY}'"));
@@ -234,17 +247,18 @@ fn channels(document: &Value) -> Vec<Channel> {
         messages: fields_of(&channel["messages"])
             .map(|(_, message)| message_shown(document, resolved(document, message)))
             .collect(),
+        closes: fields_of(&channel["x-closeCodes"]).map(|(code, why)| (code.to_owned(), text(why))).collect(),
     };
     fields_of(&document["channels"]).map(channel).collect()
 }
 
 fn message_shown(document: &Value, message: &Value) -> Message {
-    let payload = resolved(document, &message["payload"]);
     Message {
         id: text(&message["name"]),
         name: text(&message["title"]),
         about: prose(&text(&message["summary"])),
-        fields: fields(payload),
+        headers: fields(resolved(document, &message["headers"])),
+        fields: fields(resolved(document, &message["payload"])),
     }
 }
 

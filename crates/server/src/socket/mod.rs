@@ -14,17 +14,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocket;
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::routing::get;
 use chathook_adapters::local_bus::LocalBus;
-use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::refusal::Code;
 use chathook_engine::engine::Engine;
 use futures_util::StreamExt;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::api::ApiError;
+use crate::api::extract::Upgrade;
+use crate::api::shapes::refuses;
 
 pub use end::close_codes;
 
@@ -44,18 +46,29 @@ pub struct Sockets {
 }
 
 pub fn router(sockets: Arc<Sockets>) -> Router {
-    Router::new().route("/v3/socket", get(open)).route("/v3.0/socket", get(open)).with_state(sockets)
+    // The other spelling of the version leads to the same.
+    Router::from(routes()).route("/v3.0/socket", get(open_socket)).with_state(sockets)
 }
 
-async fn open(
+/// The route with its description.
+pub fn routes() -> OpenApiRouter<Arc<Sockets>> {
+    OpenApiRouter::default().routes(routes!(open_socket))
+}
+
+/// Opens a client's socket
+///
+/// A WebSocket. Its first call, `login`, says who comes; this and all that follows is described in
+/// `/asyncapi.json`.
+#[utoipa::path(
+    get, path = "/v3/socket", tag = "streams",
+    responses((status = 101, description = "The socket is open")),
+    extensions(("x-refusals" = json!(refuses(&[Code::BadRequest])))),
+)]
+async fn open_socket(
     State(sockets): State<Arc<Sockets>>,
+    Upgrade(upgrade): Upgrade,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Ok(upgrade) = upgrade else {
-        let sentence = "This path is a WebSocket: open it with an upgrade of version 13.";
-        return ApiError::from(Refusal::new(Code::BadRequest, sentence)).into_response();
-    };
     let origin = foreign_origin(&headers);
     upgrade
         .read_buffer_size(READ_BUFFER_BYTES)

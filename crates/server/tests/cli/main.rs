@@ -16,3 +16,4 @@ mod terminal;
 mod listen;
 mod listen_breaks;
 mod trigger;
+mod serving;

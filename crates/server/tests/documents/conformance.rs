@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::requests::{Operation, Request, operations};
+use crate::requests::{Operation, Request, UPGRADE, operations};
 use crate::schema::Schemas;
 use crate::support::http::Reply;
 use crate::support::{Answer, TestServer};
@@ -40,16 +40,17 @@ fn judge(
 
 #[tokio::test]
 async fn every_operation_answers_as_the_document_says() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let mut found = Vec::new();
     let untouched = World::new(&server).await;
     for operation in operations(&document) {
-        // What changes something has a world of its own.
-        let own = if operation.method == "GET" { None } else { Some(World::new(&server).await) };
+        // What changes something has a world of its own; a listener that connects makes a webhook.
+        let is_reading = operation.method == "GET" && operation.success() == 200;
+        let own = if is_reading { None } else { Some(World::new(&server).await) };
         let world = own.as_ref().unwrap_or(&untouched);
         let reply = operation.request(world, &schemas).send(&server).await;
-        if reply.status != 200 {
+        if reply.status != operation.success() {
             found.push(format!("{}: {} {}", operation.id, reply.status, reply.json));
         }
         judge(&operation, &schemas, "as described", &reply, &mut found);
@@ -142,7 +143,7 @@ fn fields_of_answers(document: &Value) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn every_refusal_is_in_the_document() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let mut found = Vec::new();
     // What is refused changes nothing, so that one world serves for all.
@@ -182,6 +183,11 @@ fn spoilt(operation: &Operation<'_>, request: &Request, schemas: &Schemas<'_>) -
         let wrong = request.headers.iter().map(|(name, _)| (name.clone(), "wrong".to_owned())).collect();
         all.push(("with wrong credentials".to_owned(), Request { headers: wrong, ..request.clone() }));
     }
+    if operation.success() == 101 {
+        let is_other = |(name, _): &&(String, String)| UPGRADE.iter().all(|(known, _)| known != name);
+        let headers = request.headers.iter().filter(is_other).cloned().collect();
+        all.push(("without an upgrade".to_owned(), Request { headers, ..request.clone() }));
+    }
     for name in operation.path_parameters() {
         for value in ["999999", "no%20body!", "%ff"] {
             // A user, a group and an app may be called so, and are not there; a token may be anything.
@@ -197,7 +203,12 @@ fn spoilt(operation: &Operation<'_>, request: &Request, schemas: &Schemas<'_>) -
                 all.push((format!("with {name}={value}"), request.with_query(name, &value)));
             }
         }
-        if parameter["schema"]["enum"].is_array() {
+        if let Some(most) = parameter["schema"]["maxLength"].as_u64() {
+            let value = "x".repeat(usize::try_from(most).expect("a short text") + 1);
+            all.push((format!("with a long {name}"), request.with_query(name, &value)));
+        }
+        let schema = &parameter["schema"];
+        if name == "cursor" || schema["enum"].is_array() || schema["items"]["enum"].is_array() {
             all.push((format!("with {name}=strange"), request.with_query(name, "strange")));
         }
     }
@@ -217,7 +228,28 @@ fn spoilt(operation: &Operation<'_>, request: &Request, schemas: &Schemas<'_>) -
             if field.get("type").is_some() || field.get("$ref").is_some() {
                 all.push((format!("with a strange {name}"), request.with_body(other.to_string())));
             }
+            for (what, value) in beyond(field) {
+                let mut other = example.clone();
+                other[name] = value;
+                all.push((format!("with {what} {name}"), request.with_body(other.to_string())));
+            }
         }
+    }
+    all
+}
+
+/// Values just out of the bounds of a field.
+fn beyond(field: &Value) -> Vec<(&'static str, Value)> {
+    let count = |name: &str| field[name].as_u64().and_then(|count| usize::try_from(count).ok());
+    let mut all = Vec::new();
+    all.extend(count("maxLength").map(|most| ("a long", json!("x".repeat(most + 1)))));
+    all.extend(count("minLength").map(|least| ("a short", json!("x".repeat(least - 1)))));
+    all.extend(count("maxItems").map(|most| ("a full", json!(vec!["x"; most + 1]))));
+    all.extend(count("minItems").map(|least| ("a bare", json!(vec!["x"; least - 1]))));
+    all.extend(field["maximum"].as_i64().map(|most| ("a great", json!(most + 1))));
+    all.extend(field["minimum"].as_i64().map(|least| ("a small", json!(least - 1))));
+    if field["pattern"].is_string() {
+        all.push(("an odd", json!("\u{7f}")));
     }
     all
 }
@@ -232,11 +264,14 @@ fn with_parameter(operation: &Operation<'_>, request: &Request, name: &str, valu
 
 #[tokio::test]
 async fn a_users_own_token_opens_what_the_document_says_and_nothing_else() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let world = World::new(&server).await;
     let (ana, ben) = (world.app.token("ana").await, world.app.token("ben").await);
-    for operation in operations(&document).iter().filter(|operation| operation.path.starts_with("/v3/")) {
+    for operation in operations(&document)
+        .iter()
+        .filter(|operation| operation.path.starts_with("/v3/") && operation.success() == 200)
+    {
         let token = if World::actor(operation.id) == "ben" { &ben } else { &ana };
         let headers = vec![("authToken".to_owned(), token.clone())];
         let request = Request { headers, ..operation.request(&world, &schemas) };
@@ -249,7 +284,7 @@ async fn a_users_own_token_opens_what_the_document_says_and_nothing_else() {
 
 #[tokio::test]
 async fn a_field_that_is_dropped_or_added_is_seen() {
-    let document = chathook_server::api::openapi::document();
+    let document = chathook_server::reference::openapi::document();
     let (server, schemas) = (TestServer::start().await, Schemas::of(&document));
     let world = World::new(&server).await;
     let all = operations(&document);

@@ -7,6 +7,14 @@ use crate::support::TestServer;
 use crate::support::http::Reply;
 use crate::world::World;
 
+/// What makes a request a wish for a WebSocket (the nonce is that of RFC 6455, 1.3).
+pub const UPGRADE: [(&str, &str); 4] = [
+    ("connection", "upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
 /// An operation of the document.
 pub struct Operation<'a> {
     pub id: &'a str,
@@ -42,7 +50,10 @@ impl Operation<'_> {
         for name in self.path_parameters() {
             path = path.replace(&format!("{{{name}}}"), &world.value_of(self.id, name));
         }
-        let headers = world.credentials(self.id, &self.said["security"]);
+        let mut headers = world.credentials(self.id, &self.said["security"]);
+        if self.success() == 101 {
+            headers.extend(UPGRADE.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         let body = self.example(schemas).map_or(Vec::new(), |mut body| {
             if let Some(id) = body.get_mut("messageId") {
                 *id = json!(world.boundary_of(self.id));
@@ -50,6 +61,11 @@ impl Operation<'_> {
             body.to_string().into_bytes()
         });
         Request { method: self.method.clone(), path, headers, body }
+    }
+
+    /// The status of a call that succeeds.
+    pub fn success(&self) -> u16 {
+        if self.said["responses"].get("101").is_some() { 101 } else { 200 }
     }
 
     pub fn path_parameters(&self) -> Vec<&str> {
@@ -83,13 +99,24 @@ impl Operation<'_> {
         let Some(response) = self.said["responses"].get(reply.status.to_string()) else {
             return vec![format!("the status {} is not described: {}", reply.status, reply.json)];
         };
+        let Some(content) = response.get("content") else {
+            let is_empty = reply.bytes.is_empty();
+            return if is_empty { Vec::new() } else { vec!["a body is not described".to_owned()] };
+        };
         let kind = reply.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default();
-        match response["content"].get(kind) {
-            None => vec![format!("the kind '{kind}' is not described")],
-            Some(_) if kind == "text/plain" => Vec::new(),
-            Some(content) => schemas.complaints(&content["schema"], &reply.json),
+        let headers = response["headers"].as_object().into_iter().flatten();
+        let lacking = headers.filter(|(name, said)| {
+            said["required"] == true && !reply.headers.contains_key(name.to_lowercase().as_str())
+        });
+        let mut found: Vec<String> =
+            lacking.map(|(name, _)| format!("the header '{name}' is missing")).collect();
+        match content.get(kind) {
+            None => found.push(format!("the kind '{kind}' is not described")),
+            Some(_) if kind.starts_with("text/") => {}
+            Some(content) => found.extend(schemas.complaints(&content["schema"], &reply.json)),
         }
+        found
     }
 }
 

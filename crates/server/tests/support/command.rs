@@ -139,8 +139,17 @@ impl Going {
 
     /// Tells it to stop, as a person's Ctrl-C or a supervisor does.
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Tells it to read its files again, as a supervisor's reload does.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().expect("it runs").to_string();
-        std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        std::process::Command::new("kill").args([signal, &pid]).status().expect("kill runs");
     }
 
     /// Its exit code, once it has ended by itself.

@@ -1,17 +1,17 @@
 //! The door of `chathook listen`: a WebSocket down which a listener's requests go, and up which their
 //! answers come. What goes down is the affair of dispatch; here a connection begins, lives and ends.
 
+pub mod shapes;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::body::Bytes;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::response::Response;
 use axum::{Router, middleware};
 use chathook_adapters::listen_wire::{ANSWER_MESSAGE_BYTES_MAX, Said, Told, Welcome, Word, close};
 use chathook_adapters::listeners::{Answers, Connection, Listeners, Questions};
@@ -22,10 +22,15 @@ use chathook_engine::engine::Engine;
 use chathook_engine::listeners::{Found, OpenedListener, Standing};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::api::extract::{Ids, Params, app_id, header_text};
+use crate::api::extract::{Ids, Params, Upgrade, app_id, header_text};
 use crate::api::management::require_management;
-use crate::api::{Api, ApiError};
+use crate::api::shapes::{hooks, refuses};
+use crate::api::{Api, ApiError, survive_panics};
 use crate::doors::Stopped;
 
 const PING_EVERY_MS: i64 = 25_000;
@@ -48,28 +53,73 @@ pub struct Listening {
 /// `GET /apps/{appId}/listen`, to be merged with the management API.
 pub fn router(listening: Arc<Listening>) -> Router {
     let api = listening.api.clone();
-    Router::new()
-        .route("/apps/{app_id}/listen", get(open))
+    Router::from(routes())
         .route_layer(middleware::from_fn_with_state(api, require_management))
+        .layer(middleware::from_fn(survive_panics))
         .with_state(listening)
 }
 
-async fn open(
+/// The route with its description.
+pub fn routes() -> OpenApiRouter<Arc<Listening>> {
+    OpenApiRouter::default().routes(routes!(open_listener))
+}
+
+/// What is to be heard, and under which name.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListenQuery {
+    /// What to listen to: all unless given.
+    #[param(inline)]
+    pub triggers: Option<Vec<hooks::Trigger>>,
+    /// Its webhook is `listen-` and this; a name of its own where it is left out.
+    #[param(pattern = "^[A-Za-z0-9_-]{1,43}$")]
+    pub name: Option<String>,
+    /// `true` keeps the webhook when nobody listens: what happens waits.
+    #[param(inline)]
+    pub keep: Option<Flag>,
+}
+
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Flag {
+    True,
+    False,
+}
+
+/// The refusals of the upgrade beside those of its family. The places have a status of their own.
+fn refusals() -> Value {
+    let mut all = refuses(&[Code::TriggerNotFound, Code::WebhookLimit]);
+    let full = json!([StatusCode::SERVICE_UNAVAILABLE.as_u16(), Code::TooManyRequests.as_str()]);
+    all.as_array_mut().expect("a list").push(full);
+    all
+}
+
+/// Opens a connection down which the app's webhooks are delivered
+///
+/// A WebSocket, for `chathook listen`. What goes down it and up again is described in `/asyncapi.json`.
+#[utoipa::path(
+    get, path = "/apps/{appId}/listen", tag = "streams",
+    params(
+        ListenQuery,
+        ("webhook-username" = Option<String>, Header,
+         description = "Basic auth of the requests, with `webhook-password`."),
+        ("webhook-password" = Option<String>, Header, description = "With `webhook-username`."),
+    ),
+    responses((status = 101, description = "The connection is open")),
+    extensions(("x-refusals" = json!(refusals()))),
+)]
+async fn open_listener(
     State(listening): State<Arc<Listening>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Extension(stopped): Extension<Stopped>,
+    Upgrade(upgrade): Upgrade,
     Ids(app): Ids<String>,
     params: Params,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, ApiError> {
-    let Ok(upgrade) = upgrade else {
-        let sentence = "This path is a WebSocket: open it with 'chathook listen'.";
-        return Err(Refusal::new(Code::BadRequest, sentence).into());
-    };
     let wish = wish(&params, &headers)?;
     let engine = &listening.api.engine;
-    let listener = engine.listener(&app_id(&app)?, params.text("name"), keep(&params)?).await?;
+    let listener = engine.listener(&app_id(&app)?, params.text("name"), keep(&params)?, &wish).await?;
     // The connection is there before its webhook points to it, so that nothing is tried in vain.
     let connection = listening.listeners.attach(&listener, &peer.to_string()).map_err(|_| no_place())?;
     let opened = engine.open_listener(&listener, &wish).await?;
@@ -84,8 +134,7 @@ async fn open(
         .on_upgrade(move |socket| async move {
             let live = Live { engine, listener, stopped };
             live.run(socket, connection, welcome(&live.listener, &opened)).await;
-        })
-        .into_response())
+        }))
 }
 
 fn wish(params: &Params, headers: &HeaderMap) -> Result<Wish, Refusal> {
@@ -144,7 +193,23 @@ enum End {
     BadFrame,
 }
 
+/// The close codes with which the server ends listeners' connections, and the reasons that go with them.
+pub fn close_codes() -> impl Iterator<Item = (u16, &'static str)> {
+    End::ALL.into_iter().filter_map(End::close)
+}
+
 impl End {
+    const ALL: [Self; 8] = [
+        Self::Gone,
+        Self::Goodbye,
+        Self::GoingAway,
+        Self::Replaced,
+        Self::Removed,
+        Self::SwitchedOff,
+        Self::TooSlow,
+        Self::BadFrame,
+    ];
+
     const fn close(self) -> Option<(u16, &'static str)> {
         match self {
             Self::Gone => None,

@@ -9,8 +9,9 @@ use chathook_domain::refusal::Code;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::Routes;
-use super::shapes::{REFUSALS, Refused, refuses};
+use crate::api::shapes::{REFUSALS, Refused, refuses};
+use crate::api::{self, Routes};
+use crate::{listen, socket};
 
 #[derive(OpenApi)]
 #[openapi(components(schemas(Refused)))]
@@ -21,7 +22,7 @@ const ABOUT: &str = "A chat server whose heart is its webhooks. Paths under `/v3
      management key and secret. What the webhooks carry, and the socket, are described in `/asyncapi.json`.";
 
 /// What its operations are grouped by, in the order in which they are shown.
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 10] = [
     ("messages", "Messages, edits and deletions."),
     ("receipts", "Delivered and read, up to a message."),
     ("users", "Users and their auth tokens."),
@@ -29,7 +30,9 @@ const TAGS: [(&str, &str); 8] = [
     ("apps", "Apps, their keys and their settings."),
     ("webhooks", "Webhooks, their triggers and their signing secrets."),
     ("history", "What happened, and what to do about it: deliveries, events, replays, tests, figures."),
+    ("streams", "WebSockets: of clients, and of receivers on a laptop."),
     ("health", "Whether the server lives, and how it does."),
+    ("documents", "What describes the server, for programs and for people."),
 ];
 
 /// Operations that share who may call them, and by what they may refuse.
@@ -38,18 +41,23 @@ enum Family {
     Chat,
     Management,
     Metrics,
-    Health,
+    /// Who comes is not asked.
+    Open,
 }
 
 /// The whole document, OpenAPI 3.1.
 #[must_use]
 pub fn document() -> Value {
     let routes = Routes::with_openapi(Described::openapi())
-        .nest("/v3", super::chat_routes())
-        .merge(super::management_routes())
-        .merge(super::metrics_routes())
-        .merge(super::health_routes());
-    let mut document = serde_json::to_value(routes.into_openapi()).expect("the description is JSON");
+        .nest("/v3", api::chat_routes())
+        .merge(api::management_routes())
+        .merge(api::metrics_routes())
+        .merge(api::health_routes());
+    let mut described = routes.into_openapi();
+    described.merge(socket::routes().into_openapi());
+    described.merge(listen::routes().into_openapi());
+    described.merge(super::routes().into_openapi());
+    let mut document = serde_json::to_value(described).expect("the description is JSON");
     document["info"] = json!({
         "title": "chathook", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT,
         "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
@@ -76,10 +84,11 @@ pub fn document() -> Value {
 impl Family {
     fn of(path: &str) -> Self {
         match path {
+            "/v3/socket" => Self::Open,
             _ if path.starts_with("/v3/") => Self::Chat,
+            _ if path.starts_with("/apps") => Self::Management,
             "/metrics" => Self::Metrics,
-            "/healthz" | "/readyz" => Self::Health,
-            _ => Self::Management,
+            _ => Self::Open,
         }
     }
 
@@ -88,7 +97,7 @@ impl Family {
             Self::Chat => json!([{"apikey": []}, {"authToken": []}]),
             Self::Management => json!([{"managementKey": [], "managementSecret": []}]),
             Self::Metrics => json!([{"managementBasic": []}]),
-            Self::Health => json!([]),
+            Self::Open => json!([]),
         }
     }
 
@@ -108,7 +117,7 @@ impl Family {
             ]),
             Self::Management => refuses(&[Code::BadRequest, Code::EmptyAuthHeader, Code::TooManyRequests]),
             Self::Metrics => refuses(&[Code::EmptyAuthHeader, Code::TooManyRequests]),
-            Self::Health => json!([]),
+            Self::Open => json!([]),
         };
         let list = found.as_array_mut().expect("a list");
         let mut add = |codes: &[Code]| list.extend(refuses(codes).as_array().cloned().unwrap_or_default());
@@ -125,12 +134,12 @@ impl Family {
             Self::Chat | Self::Management => {
                 add(&[Code::Internal, Code::StoreUnavailable]);
             }
-            Self::Metrics | Self::Health => {}
+            Self::Metrics | Self::Open => {}
         }
         // Wrong management credentials have another status than their code has elsewhere.
         match self {
             Self::Management | Self::Metrics => list.push(json!([401, Code::NoAccess.as_str()])),
-            Self::Chat | Self::Health => {}
+            Self::Chat | Self::Open => {}
         }
         std::mem::take(list)
     }
@@ -155,15 +164,21 @@ fn complete(path: &str, operation: &mut Value) {
     for (status, codes) in by_status(&refusals) {
         responses[status] = refused(&codes);
     }
+    if responses.get("101").is_some() {
+        let version = "The version that is spoken, where the request is no such upgrade.";
+        responses["400"]["headers"] =
+            json!({"Sec-WebSocket-Version": {"description": version, "schema": {"type": "string"}}});
+    }
     if family == Family::Metrics {
-        responses["401"]["headers"] = json!({"WWW-Authenticate": {"schema": {"type": "string"}}});
+        responses["401"]["headers"] =
+            json!({"WWW-Authenticate": {"required": true, "schema": {"type": "string"}}});
     }
     operation.entry("security").or_insert_with(|| family.security());
     let named = path.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name);
     let headers: &[&str] = match family {
         Family::Chat => &["onBehalfOf", "appIdHeader"],
         Family::Management if is_of_webhooks(path) => &["webhookVersion"],
-        Family::Management | Family::Metrics | Family::Health => &[],
+        Family::Management | Family::Metrics | Family::Open => &[],
     };
     let references: Vec<Value> = named
         .chain(headers.iter().copied())
@@ -204,7 +219,7 @@ fn refused(codes: &[&str]) -> Value {
     let waits = [Code::TooManyRequests.as_str(), Code::StoreUnavailable.as_str()];
     if codes.iter().any(|code| waits.contains(code)) {
         response["headers"] = json!({"Retry-After": {
-            "description": "Seconds after which to try again.", "schema": {"type": "integer"},
+            "description": "Seconds after which to try again.", "required": true, "schema": {"type": "integer"},
         }});
     }
     response
