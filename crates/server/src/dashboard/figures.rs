@@ -75,7 +75,8 @@ pub struct NeedLine {
     /// The code of the outcome or silence behind it, as logs and documents have it.
     pub cause: Option<String>,
     pub is_mild: bool,
-    pub since: Option<Moment>,
+    /// Since when, or of a rotation until when.
+    pub when: Option<(&'static str, Moment)>,
     /// Pages that help.
     pub links: Vec<NeedLink>,
 }
@@ -88,6 +89,7 @@ pub struct NeedLink {
 impl NeedLine {
     #[must_use]
     pub fn of(need: &Need, paths: &Paths) -> Self {
+        let word_of_time = if need.kind == NeedKind::Rotation { "until" } else { "since" };
         Self {
             webhook: need.webhook.to_string(),
             url: paths.health(need.webhook.as_str()),
@@ -96,7 +98,7 @@ impl NeedLine {
             cure: need.cure.clone(),
             cause: need.cause.clone(),
             is_mild: need.kind.is_mild(),
-            since: need.since.map(Moment),
+            when: need.since.map(|at| (word_of_time, Moment(at))),
             links: links_of(need, paths),
         }
     }
