@@ -2,29 +2,28 @@
 //! open, plain or TLS, whose answers are read as the envelopes that the API writes. It follows no
 //! redirect and knows no proxy.
 
+mod stream;
+mod target;
+
 use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chathook_domain::webhook::EndpointUrl;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::CertificateDer;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+
+pub use self::stream::ApiStream;
+use self::stream::{Address, connector};
+pub use self::target::Target;
 
 /// Look-up, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -110,72 +109,12 @@ pub struct Answer {
     pub meta: Value,
 }
 
-/// The path of a call, with whatever bytes its ids hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target(String);
-
-impl Target {
-    #[must_use]
-    pub fn of(segments: &[&str]) -> Self {
-        Self(segments.iter().fold(String::new(), |path, segment| path + "/" + &escaped(segment)))
-    }
-
-    /// Something below it; what was asked of it is not asked of that.
-    #[must_use]
-    pub fn below(&self, segments: &[&str]) -> Self {
-        let path = self.0.split('?').next().unwrap_or_default();
-        Self(format!("{path}{}", Self::of(segments).0))
-    }
-
-    /// The same with something asked of it.
-    #[must_use]
-    pub fn with(self, name: &str, value: &str) -> Self {
-        let mark = if self.0.contains('?') { '&' } else { '?' };
-        Self(format!("{}{mark}{}={}", self.0, escaped(name), escaped(value)))
-    }
-
-    /// The same with what may be asked of it.
-    #[must_use]
-    pub fn with_any(self, name: &str, value: Option<&str>) -> Self {
-        match value {
-            None => self,
-            Some(value) => self.with(name, value),
-        }
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// A segment that, on its way through a proxy, could make this the path of something else.
-    fn stray(&self) -> Option<&str> {
-        let path = self.0.split('?').next().unwrap_or_default();
-        path.split('/').skip(1).find(|segment| matches!(*segment, "" | "." | ".."))
-    }
-}
-
-/// Everything but RFC 3986's unreserved characters.
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
-}
-
 /// A server, and what opens it. Clones share the connection.
 #[derive(Clone)]
 pub struct ApiClient {
     address: Arc<Address>,
     access: Access,
     connection: Arc<Mutex<Option<SendRequest<Full<Bytes>>>>>,
-}
-
-struct Address {
-    url: EndpointUrl,
-    /// `None` where the server is spoken to in the clear.
-    tls: Option<TlsConnector>,
 }
 
 impl ApiClient {
@@ -296,6 +235,13 @@ impl ApiClient {
         let exchange = async {
             let answer = self.send(&method, target, body).await?;
             let status = answer.status();
+            let elsewhere = answer.headers().get(LOCATION).filter(|_| status.is_redirection());
+            if let Some(to) = elsewhere {
+                let to = String::from_utf8_lossy(to.as_bytes());
+                return Err(
+                    self.not_understood(format!("it sends elsewhere, to {to}: name that with --server"))
+                );
+            }
             let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
             let bytes = bytes.map_err(|error| self.unreachable(format!("its answer broke off ({error})")))?;
             let json = serde_json::from_slice(&bytes.to_bytes())
@@ -327,11 +273,11 @@ impl ApiClient {
         }
         let stream = self.open_stream().await?;
         let opened = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = opened.map_err(|error| self.unreachable(error.to_string()))?;
+        let (mut sender, connection) = opened.map_err(|error| self.unanswered(&error))?;
         // It ends with its last sender; what goes wrong on it reaches whoever waits for an answer.
         tokio::spawn(connection);
         let answer = sender.send_request(self.request(method, target, body)?).await;
-        let answer = answer.map_err(|error| self.unreachable(format!("no answer ({error})")))?;
+        let answer = answer.map_err(|error| self.unanswered(&error))?;
         *kept = Some(sender);
         Ok(answer)
     }
@@ -373,6 +319,16 @@ impl ApiClient {
         }
     }
 
+    /// A server that speaks TLS answers a plain request with bytes that are no HTTP.
+    fn unanswered(&self, error: &hyper::Error) -> ApiError {
+        if error.is_parse() && self.address.tls.is_none() {
+            let why =
+                format!("its answer is no HTTP ({error}): where it speaks TLS, write --server with https://");
+            return self.unreachable(why);
+        }
+        self.unreachable(format!("no answer ({error})"))
+    }
+
     fn unreachable(&self, why: String) -> ApiError {
         ApiError::Unreachable { server: self.server().to_owned(), why }
     }
@@ -382,102 +338,9 @@ impl ApiClient {
     }
 }
 
-impl Address {
-    async fn connect(&self) -> Result<ApiStream, String> {
-        let host = self.url.url().host_str().unwrap_or_default();
-        // A literal IPv6 address stands in brackets in a URL and nowhere else.
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let tcp = TcpStream::connect((host, self.url.port())).await.map_err(|error| error.to_string())?;
-        drop(tcp.set_nodelay(true));
-        let Some(tls) = &self.tls else { return Ok(ApiStream(Carrier::Plain(tcp))) };
-        let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
-            .map_err(|error| format!("'{host}' stands in no certificate ({error})"))?;
-        let stream = tls.connect(name, tcp).await.map_err(|error| format!("TLS failed ({error})"))?;
-        Ok(ApiStream(Carrier::Tls(Box::new(stream))))
-    }
-}
-
-fn connector(extra_roots: &[CertificateDer<'static>]) -> Result<TlsConnector, ApiError> {
-    let unfit = |why: String| ApiError::Unfit(format!("TLS cannot be spoken here: {why}."));
-    let mut roots = RootCertStore::empty();
-    for root in extra_roots {
-        roots.add(root.clone()).map_err(|error| unfit(error.to_string()))?;
-    }
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(unfit("this machine has no root certificates; name one with --ca".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| unfit(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// An open stream to the server.
-pub struct ApiStream(Carrier);
-
-enum Carrier {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl AsyncRead for ApiStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Carrier::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for ApiStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.0 {
-            Carrier::Plain(stream) => Pin::new(stream).poll_write(cx, buffer),
-            Carrier::Tls(stream) => Pin::new(stream).poll_write(cx, buffer),
-        }
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Carrier::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Carrier::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.0 {
-            Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_cannot_leave_its_place_in_the_path() {
-        let target = Target::of(&["apps", "a/../b?c=d", "webhooks"]).with("key", "ana&x=1");
-        assert_eq!(target.as_str(), "/apps/a%2F..%2Fb%3Fc%3Dd/webhooks?key=ana%26x%3D1");
-    }
-
-    #[test]
-    fn what_a_proxy_could_read_as_another_path_is_not_sent() {
-        for stray in ["", ".", ".."] {
-            assert_eq!(Target::of(&["apps", "dev", "webhooks", stray]).stray(), Some(stray));
-        }
-        assert_eq!(Target::of(&["apps", "a.b", "..."]).with("x", "/../").stray(), None);
-    }
 
     #[test]
     fn a_server_may_stand_below_a_path() {

@@ -28,6 +28,8 @@ const ASK_STEP: Duration = Duration::from_millis(10);
 pub fn sync_times(dir: &Path, count: usize) -> io::Result<Vec<u64>> {
     let path = dir.join(format!("chathook.sync-test.{}", std::process::id()));
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    // Nothing is left of it, however this ends.
+    fs::remove_file(&path)?;
     let clock = RealClock::new();
     let mut times = Vec::with_capacity(count);
     let mut measure = || {
@@ -43,8 +45,7 @@ pub fn sync_times(dir: &Path, count: usize) -> io::Result<Vec<u64>> {
         }
         Ok(())
     };
-    let measured = measure();
-    fs::remove_file(&path)?;
+    let measured: io::Result<()> = measure();
     measured.map(|()| times)
 }
 

@@ -318,8 +318,13 @@ pub enum KeyPlace {
     File,
 }
 
-/// The master key at hand, beside a store whose secrets it should open; `fit` is `None` where there is no
-/// store, or none that can be read.
+/// The master key beside a store that cannot be read.
+#[must_use]
+pub fn master_key_untried() -> Finding {
+    Finding::note("master key", "not tried, as the store cannot be read")
+}
+
+/// The master key at hand, beside a store whose secrets it should open; `fit` is `None` where there is no store.
 #[must_use]
 pub fn master_key(place: Option<KeyPlace>, fit: Option<KeyFit>) -> Finding {
     const ABOUT: &str = "master key";

@@ -53,16 +53,15 @@ pub struct ServeFlags {
     pub log_format: Option<LogFormat>,
 }
 
+/// What is worked on without a server: its data directory, found in the same order as by `serve`.
 #[derive(Debug, Default, Args)]
-pub struct BackupFlags {
-    /// The file to make; it must not exist
-    pub file: PathBuf,
+pub struct DataDirFlags {
     /// Where the server keeps the database [default: ./chathook-data]
-    #[arg(long, env = "CHATHOOK_DATA_DIR")]
-    pub data_dir: Option<PathBuf>,
+    #[arg(long, env = "CHATHOOK_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// The configuration file [default: chathook.toml if there is one]
-    #[arg(long, env = "CHATHOOK_CONFIG")]
-    pub config: Option<PathBuf>,
+    #[arg(long, env = "CHATHOOK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -152,18 +151,11 @@ impl Config {
     }
 }
 
-/// What `backup` runs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BackupConfig {
-    pub data_dir: PathBuf,
-    pub file: PathBuf,
-}
-
-impl BackupConfig {
-    /// The data directory is that of `serve`, found in the same order.
-    pub fn merge(flags: BackupFlags) -> Result<Self, String> {
-        let file = read_file(flags.config.as_deref())?;
-        Ok(Self { data_dir: data_dir(flags.data_dir, file.data_dir), file: flags.file })
+impl DataDirFlags {
+    /// The error is one sentence, as that of [`Config::merge`].
+    pub fn find(self) -> Result<PathBuf, String> {
+        let file = read_file(self.config.as_deref())?;
+        Ok(data_dir(self.data_dir, file.data_dir))
     }
 }
 

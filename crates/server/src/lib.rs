@@ -3,7 +3,6 @@
 //! Imports run downwards: a module may use those above it in this list.
 
 pub mod config;
-pub mod backup;
 pub mod limits;
 pub mod doors;
 pub mod tls;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use chathook_server::cli::exit::{Exit, is_hung_up, of_error};
-use chathook_server::cli::output::shown;
+use chathook_server::cli::exit::{Exit, cure_of, is_hung_up, of_error};
+use chathook_server::cli::output::remark;
 use chathook_server::cli::{Cli, run};
 use clap::Parser as _;
 
@@ -18,8 +18,10 @@ fn main() -> ExitCode {
         Ok(()) => Exit::Done.into(),
         Err(error) if is_hung_up(&error) => Exit::Done.into(),
         Err(error) => {
-            // A server may say anything; a terminal is to show it, not to obey it.
-            eprintln!("chathook: {}", shown(&format!("{error:#}")));
+            remark(&format!("{error:#}"));
+            if let Some(cure) = cure_of(&error) {
+                remark(cure);
+            }
             of_error(&error).into()
         }
     }

@@ -146,8 +146,10 @@ fn management(data_dir: &Path) -> anyhow::Result<ManagementCredentials> {
 /// The management credentials that a server keeps in its data directory.
 pub fn read_credentials(path: &Path) -> anyhow::Result<ManagementCredentials> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let file: CredentialsFile = toml::from_str(&text)
-        .with_context(|| format!("{} is not right: mend or remove it", path.display()))?;
+    // The error as a whole would show the line, and with it the secret.
+    let file: CredentialsFile = toml::from_str(&text).map_err(|error| {
+        anyhow::anyhow!("{} is not right ({}): mend or remove it", path.display(), error.message())
+    })?;
     Ok(ManagementCredentials { key: file.management_key, secret: file.management_secret })
 }
 

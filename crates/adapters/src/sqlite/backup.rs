@@ -51,9 +51,7 @@ pub fn back_up(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
         return Err(BackupError::NoDatabase(from));
     }
     refuse_to_overwrite(to)?;
-    let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(".unfinished");
-    let unfinished = to.with_file_name(name);
+    let unfinished = unfinished_of(to);
     let copied = copy(&from, &unfinished).and_then(|()| {
         refuse_to_overwrite(to)?;
         fs::rename(&unfinished, to).map_err(|error| BackupError::File(to.to_owned(), error))
@@ -69,6 +67,18 @@ pub fn back_up(data_dir: &Path, to: &Path) -> Result<(), BackupError> {
     }
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| BackupError::File(dir.to_owned(), error))
+}
+
+/// Bytes of a backup to this file that is not whole yet.
+#[must_use]
+pub fn written_bytes(to: &Path) -> u64 {
+    fs::metadata(unfinished_of(to)).map_or(0, |file| file.len())
+}
+
+fn unfinished_of(to: &Path) -> PathBuf {
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(".unfinished");
+    to.with_file_name(name)
 }
 
 fn copy(from: &Path, unfinished: &Path) -> Result<(), BackupError> {

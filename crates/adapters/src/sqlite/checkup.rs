@@ -60,6 +60,10 @@ pub(super) fn look_at(db: &mut Connection, vault: Option<&Vault>, depth: Depth) 
 
 fn try_look(db: &mut Connection, vault: Option<&Vault>, depth: Depth) -> rusqlite::Result<Look> {
     let check = check(db, depth)?;
+    if let Check::Broken(why) = check {
+        // What else would be read may lie on the broken page, and say less of it.
+        return Ok(nothing_but(Check::Broken(why)));
+    }
     let schema = migrations::seen(db)?;
     // What is not of this version may have other tables.
     let (waiting, newest) = match schema {
@@ -90,6 +94,10 @@ fn closed(error: &rusqlite::Error) -> Look {
         ) => Check::Unreadable(why),
         Some(_) | None => Check::Broken(why),
     };
+    nothing_but(check)
+}
+
+fn nothing_but(check: Check) -> Look {
     let seen = StoreSeen {
         bytes: 0,
         log_bytes: 0,

@@ -72,6 +72,9 @@ const WRITER_CACHE_KIB: i64 = 8 << 10;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one read may take (design 10).
 const READ_TIME_MAX: Duration = Duration::from_secs(1);
+/// Who looks whether the lock is taken lets go at once: waited for at most so often, so long.
+const LOOKS_MAX: u32 = 100;
+const LOOK_STEP: Duration = Duration::from_millis(5);
 /// SQLite's steps between two looks at the time.
 const READ_STEPS: i32 = 1_000;
 
@@ -310,12 +313,28 @@ fn in_snapshot<T>(db: &Connection, job: impl FnOnce(&Connection) -> Stored<T>) -
 }
 
 fn locked(path: &Path) -> Result<File, OpenError> {
-    let file = data_dir::file(path).map_err(|error| OpenError::File(path.to_owned(), error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(OpenError::File(path.to_owned(), error)),
+    locked_after(path, || std::thread::sleep(LOOK_STEP))
+}
+
+/// Takes the lock. Who only looks whether it is taken holds it for an instant as well, which `wait` waits for.
+fn locked_after(path: &Path, mut wait: impl FnMut()) -> Result<File, OpenError> {
+    let failed = |error| OpenError::File(path.to_owned(), error);
+    let file = data_dir::file(path).map_err(failed)?;
+    for _ in 0..LOOKS_MAX {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        // One that shares it only looks; a server does not share.
+        match file.try_lock_shared() {
+            Ok(()) => file.unlock().map_err(failed)?,
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        wait();
     }
+    Err(OpenError::InUse(path.to_owned()))
 }
 
 /// Whether a server uses the directory now. Makes nothing, and lets go at once.
@@ -399,5 +418,19 @@ mod tests {
         let endless = tokio::time::timeout(Duration::from_secs(10), count(endless)).await;
         assert!(matches!(endless, Ok(Err(StoreError::Unavailable(_)))), "not {endless:?}");
         assert!(matches!(count("SELECT 1").await, Ok(1)));
+    }
+
+    #[test]
+    fn one_that_only_looks_at_the_lock_keeps_no_server_from_starting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(LOCK);
+        let mut looking = Some(File::create(&path).expect("made"));
+        looking.as_ref().expect("held").lock_shared().expect("shared");
+        let held = locked_after(&path, || drop(looking.take())).expect("it has let go");
+        assert!(matches!(is_in_use(dir.path()), Ok(true)));
+        let again = locked_after(&path, || panic!("a server is not waited for"));
+        assert!(matches!(again, Err(OpenError::InUse(_))));
+        drop(held);
+        assert!(matches!(is_in_use(dir.path()), Ok(false)));
     }
 }

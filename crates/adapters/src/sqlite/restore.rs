@@ -125,6 +125,12 @@ pub fn restore(
     Ok(Restored { seen: look.seen, key: look.key.unwrap_or(KeyFit::Wrong), moved_to })
 }
 
+/// Bytes that a restore into this directory has copied, as long as it is not through.
+#[must_use]
+pub fn copied_bytes(data_dir: &Path) -> u64 {
+    fs::metadata(data_dir.join(UNFINISHED)).map_or(0, |file| file.len())
+}
+
 /// The copy is what is checked: it is the one that will be used.
 fn checked_copy(from: &Path, unfinished: &Path, vault: Option<&Vault>) -> Result<Look, RestoreError> {
     let failed = |error| RestoreError::File(unfinished.to_owned(), error);

@@ -335,12 +335,25 @@ pub fn signature(intrusions: Intrusions<'_>) -> Finding {
         return Finding::note(ABOUT, seen)
             .with_cure("Verifying it is optional; a library of Standard Webhooks does it in a few lines.");
     }
-    Finding::ok(ABOUT, format!("verified: {} to a wrong one", told_refusal(forged)))
+    let seen = told_refusal(forged);
+    if is_refused(forged) {
+        return Finding::ok(ABOUT, format!("verified: {seen} to a wrong one"));
+    }
+    Finding::warning(
+        ABOUT,
+        format!("not known: {seen} to a wrong one"),
+        "Answer 401 to a wrong signature, so that a forgery can be told from a failure.",
+    )
 }
 
-/// Said no, with a status that says so.
+/// Said no to who asks, with a status that says so: not that it is busy, nor that it gave up waiting.
 fn is_refused(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Answered(answer) if (400..500).contains(&answer.status))
+    match outcome {
+        Outcome::Answered(answer) => {
+            (400..500).contains(&answer.status) && ![408, 425, 429].contains(&answer.status)
+        }
+        Outcome::Failed(_) => false,
+    }
 }
 
 fn told_refusal(outcome: &Outcome) -> String {
@@ -438,6 +451,18 @@ mod tests {
     }
 
     #[test]
+    fn what_ends_each_connection_is_warned_of() {
+        let head = |version| Head { version, content_type: None, location: None };
+        assert_eq!(http_version(&head(HttpVersion::Http11)).grade, Grade::Ok);
+        assert_eq!(http_version(&head(HttpVersion::Http10)).grade, Grade::Warning);
+        let first = tried(200, "", None, None);
+        assert_eq!(kept_open(&first).grade, Grade::Warning);
+        let kept = Tried { carrier: Carrier::KeptConnection, ..first };
+        assert_eq!(kept_open(&kept).grade, Grade::Ok);
+        assert_eq!(kept_open(&Tried { head: None, ..kept }).grade, Grade::Failure);
+    }
+
+    #[test]
     fn names_of_many_fields_are_counted() {
         assert_eq!(names(["a", "b"].into_iter()), "'a', 'b'");
         assert_eq!(names(["a", "b", "c", "d", "e"].into_iter()), "'a', 'b', 'c', 'd', 'e'");
@@ -463,6 +488,24 @@ mod tests {
         assert_eq!(of(&no, &yes, &no), Grade::Failure, "any password will do");
         assert_eq!(of(&broken, &no, &yes), Grade::Warning);
         assert_eq!(of(&dead, &no, &yes), Grade::Warning);
+        let busy = answered(429, "");
+        assert_eq!(of(&busy, &busy, &yes), Grade::Warning, "busy is not a refusal");
+        assert_eq!(of(&yes, &yes, &busy), Grade::Failure, "nor does it verify a signature");
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_a_signature_is_verified() {
+        let of = |forged: &Outcome| {
+            let no = answered(401, "");
+            let intrusions =
+                Intrusions { without_credentials: &no, wrong_credentials: &no, wrong_signature: forged };
+            signature(intrusions).grade
+        };
+        assert_eq!([401, 403, 400].map(|status| of(&answered(status, ""))), [Grade::Ok; 3]);
+        assert_eq!(of(&answered(200, "")), Grade::Note);
+        for broken in [answered(500, ""), answered(429, ""), Outcome::Failed(Failure::Timeout)] {
+            assert_eq!(of(&broken), Grade::Warning, "{broken:?}");
+        }
     }
 
     #[test]

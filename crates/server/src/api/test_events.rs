@@ -124,7 +124,8 @@ impl TestShown {
 }
 
 impl VerdictShown {
-    fn of(asked: TestedVerdict) -> Self {
+    #[must_use]
+    pub fn of(asked: TestedVerdict) -> Self {
         let (verdict, reason) = match asked.judgement.verdict {
             Verdict::Pass => ("pass", None),
             Verdict::Inject(_) => ("inject", None),

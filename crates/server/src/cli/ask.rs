@@ -11,6 +11,7 @@ use super::output::shown;
 
 /// Bytes of a secret on standard input; the longest that the API takes is far shorter.
 const SECRET_BYTES_MAX: u64 = 4_096;
+const WEBHOOK_PASSWORD: &str = "CHATHOOK_WEBHOOK_PASSWORD";
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct Consent {
@@ -27,7 +28,7 @@ pub fn consent(given: &Consent, question: &str) -> anyhow::Result<()> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(usage(format!("{} Say --yes to do it where nobody can be asked.", shown(question))));
     }
-    eprint!("{} [y/N] ", shown(question));
+    write!(io::stderr(), "{} [y/N] ", shown(question))?;
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
@@ -35,6 +36,19 @@ pub fn consent(given: &Consent, question: &str) -> anyhow::Result<()> {
         "y" | "yes" => Ok(()),
         _ => Err(anyhow::anyhow!("Nothing was done.")),
     }
+}
+
+/// What a variable of the environment holds; one that is set to nothing counts as unset.
+#[must_use]
+pub fn text_of_env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// The password of a webhook's Basic auth: of the environment, else a person is asked.
+pub fn webhook_password(elsewhere: &str) -> anyhow::Result<String> {
+    let elsewhere = format!("set {WEBHOOK_PASSWORD}{elsewhere}");
+    let asked = || secret_of_person("Password for Basic auth: ", &elsewhere);
+    text_of_env(WEBHOOK_PASSWORD).map_or_else(asked, Ok)
 }
 
 /// The first line of standard input, for `--password-stdin`.

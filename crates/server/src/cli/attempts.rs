@@ -90,6 +90,14 @@ pub fn draw_one(out: &Output, attempt: &Value) -> io::Result<()> {
     Ok(())
 }
 
+/// What an answer to `before_message` would do; nothing of other triggers.
+#[must_use]
+pub fn verdict_fields(verdict: &Value) -> Vec<(&'static str, Cell)> {
+    let names = ["verdict", "reason", "silence", "data"];
+    let told = names.into_iter().filter(|name| !verdict[*name].is_null());
+    told.map(|name| (name, Cell::of(&verdict[name]))).collect()
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Phase {
     name: &'static str,

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use chathook_adapters::endpoints::HttpEndpointsConfig;
 use chathook_adapters::endpoints::probe::HttpProbe;
 use chathook_adapters::system::{RealClock, RealDice};
@@ -13,10 +12,12 @@ use chathook_domain::webhook::{Credentials, EndpointUrl};
 use chathook_engine::check::{Means, Subject, check};
 use clap::Args;
 
-use super::ask::secret_of_person;
+use super::ask::{secret_of_person, text_of_env};
 use super::exit::usage;
 use super::output::{Output, Reader, shown};
+use super::progress::during;
 use super::report;
+use super::words::trigger;
 use crate::config::{Config, ServeFlags};
 use crate::tls::certificates;
 
@@ -28,7 +29,7 @@ pub struct CheckFlags {
     /// The endpoint's URL
     url: String,
     /// A trigger to send a sample of; repeatable [default: all five]
-    #[arg(long = "trigger", value_name = "TRIGGER", value_parser = trigger)]
+    #[arg(long = "trigger", value_name = "TRIGGER", value_parser = trigger(), value_delimiter = ',')]
     triggers: Vec<Trigger>,
     /// The user name that the endpoint asks for; the password is asked for, or of CHATHOOK_CHECK_PASSWORD
     #[arg(long, env = "CHATHOOK_CHECK_USERNAME", value_name = "NAME")]
@@ -59,13 +60,6 @@ pub struct CheckFlags {
     json: bool,
 }
 
-fn trigger(text: &str) -> Result<Trigger, String> {
-    Trigger::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = Trigger::ALL.iter().map(|trigger| trigger.id()).collect();
-        format!("it is one of {}", known.join(", "))
-    })
-}
-
 /// Ends well when the endpoint is fit.
 pub async fn run(flags: CheckFlags) -> anyhow::Result<()> {
     let out = Output::for_reader(if flags.json { Reader::Program } else { Reader::Person });
@@ -78,10 +72,12 @@ pub async fn run(flags: CheckFlags) -> anyhow::Result<()> {
         answer_ms_max: flags.answer_ms,
     };
     let url = flags.url.clone();
-    let probe = HttpProbe::new(endpoints(flags)?).map_err(anyhow::Error::msg)?;
+    let probe = HttpProbe::new(endpoints(flags)?).map_err(usage)?;
     let (clock, dice) = (RealClock::new(), RealDice);
     out.say(&format!("Sending samples, marked 'chathook-test: true', to {url}"))?;
-    let findings = check(Means { probe: &probe, clock: &clock, dice: &dice }, &subject).await;
+    let checking = check(Means { probe: &probe, clock: &clock, dice: &dice }, &subject);
+    let findings =
+        during(checking, |waited| format!("Waiting for its answers: {} s", waited.as_secs())).await;
     report::finish(&out, "The endpoint", &findings)
 }
 
@@ -108,10 +104,6 @@ fn secret() -> anyhow::Result<Option<SigningSecret>> {
     Ok(Some(secret))
 }
 
-fn text_of_env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
-}
-
 /// The settings of real deliveries, found as `serve` finds them.
 fn endpoints(flags: CheckFlags) -> anyhow::Result<HttpEndpointsConfig> {
     let config = Config::merge(ServeFlags {
@@ -126,7 +118,9 @@ fn endpoints(flags: CheckFlags) -> anyhow::Result<HttpEndpointsConfig> {
         .map_err(|why| usage(format!("allow_networks is not right: {why}.")))?;
     let mut extra_roots = Vec::new();
     for file in &config.endpoint_cas {
-        extra_roots.extend(certificates(file).context("The --endpoint-ca is not right")?);
+        let found = certificates(file);
+        extra_roots
+            .extend(found.map_err(|error| usage(format!("The --endpoint-ca is not right: {error:#}.")))?);
     }
     Ok(HttpEndpointsConfig {
         open_networks,

@@ -3,12 +3,9 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::ask::{secret_of_person, secret_of_stdin};
+use super::ask::{secret_of_stdin, webhook_password};
 use super::exit::usage;
 use super::words::triggers;
-
-/// Where a webhook's password may come from, besides a prompt and standard input.
-const PASSWORD_VARIABLE: &str = "CHATHOOK_WEBHOOK_PASSWORD";
 
 /// A webhook to be made.
 #[derive(Debug, Args)]
@@ -122,11 +119,6 @@ impl Policies {
     }
 
     fn password(&self) -> anyhow::Result<String> {
-        if self.password_stdin {
-            return secret_of_stdin();
-        }
-        let of_environment = std::env::var(PASSWORD_VARIABLE).ok().filter(|text| !text.is_empty());
-        let elsewhere = format!("set {PASSWORD_VARIABLE}, or give --password-stdin");
-        of_environment.map_or_else(|| secret_of_person("Password for Basic auth: ", &elsewhere), Ok)
+        if self.password_stdin { secret_of_stdin() } else { webhook_password(", or give --password-stdin") }
     }
 }

@@ -103,7 +103,7 @@ pub async fn run(flags: DeliveriesFlags) -> anyhow::Result<()> {
         DeliveriesCommand::Cancel { one, consent } => cancel(&remote, &one, &consent).await,
         DeliveriesCommand::Tail { webhook, filter, lines } => {
             let target = of_webhook(&remote, &webhook, &[]).await?;
-            let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+            let lines = Limit::to(lines);
             tail(&remote, Following { target, status: filter.status.clone(), lines }, |target| {
                 target.with_any("trigger", filter.trigger.as_deref()).with_any("key", filter.key.as_deref())
             })

@@ -2,7 +2,7 @@
 //! the store. What is measured here, the domain judges.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ use chathook_domain::finding::Finding;
 use chathook_domain::ids::Time;
 use chathook_engine::ports::clock::Clock as _;
 use clap::Args;
+use tokio::net::TcpSocket;
 
 use super::output::{Output, Reader};
+use super::progress::during;
 use super::report;
 use crate::config::{Config, ServeFlags, TlsFiles};
 use crate::limits::{Limits, SHARE_MIN};
@@ -70,7 +72,8 @@ pub async fn run(flags: DoctorFlags) -> anyhow::Result<()> {
         findings.push(checkup::port(about, &address.to_string(), &seen, running));
     }
     let looking = tokio::task::spawn_blocking(move || look_around(&config));
-    findings.extend(looking.await.context("The check died")?);
+    let tell = |waited: Duration| format!("Timing the disk, checking the store: {} s", waited.as_secs());
+    findings.extend(during(looking, tell).await.context("The check died")?);
     report::finish(&out, "This machine", &findings)
 }
 
@@ -111,9 +114,19 @@ fn networks(config: &Config) -> Finding {
     }
 }
 
+/// Whether a server could listen there. It is bound and never listened on, so that a server that starts at
+/// this very moment finds it free.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As the server does; what listens is in the way all the same.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 /// What listens there. Health is asked for without credentials: nobody knows who would read them.
 async fn port(address: SocketAddr, has_tls: bool) -> Port {
-    match TcpListener::bind(address) {
+    match bound(address) {
         Ok(_) => Port::Free,
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             match (is_chathook(address, has_tls).await, has_tls) {
@@ -192,7 +205,7 @@ fn store(data_dir: &Path, now: Time) -> Vec<Finding> {
     let is_damaged = !findings.is_empty();
     let place = at_hand.as_ref().map(|(_, place)| *place);
     let seen = look(data_dir, at_hand.as_ref().map(|(vault, _)| vault), STORE_CHECK_MAX);
-    let fit = seen.as_ref().and_then(|seen| seen.key);
+    let (is_there, fit) = (seen.is_some(), seen.as_ref().and_then(|seen| seen.key));
     match &seen {
         None => findings.push(Finding::note("store", "none yet: the first start makes it")),
         Some(Look { seen, .. }) => findings.extend(checkup::store(seen, now)),
@@ -200,8 +213,10 @@ fn store(data_dir: &Path, now: Time) -> Vec<Finding> {
     let store_bytes = seen.as_ref().map_or(0, |look| look.seen.bytes + look.seen.log_bytes);
     findings.push(room(data_dir, store_bytes));
     findings.push(checkup::clock(now, seen.and_then(|look| look.seen.newest)));
-    if !is_damaged {
-        findings.push(checkup::master_key(place, fit));
+    match (is_damaged, is_there, fit) {
+        (true, _, _) => {}
+        (false, true, None) => findings.push(checkup::master_key_untried()),
+        (false, _, fit) => findings.push(checkup::master_key(place, fit)),
     }
     if place == Some(KeyPlace::File) {
         findings.extend(mode_of("master key file", &data_dir.join(KEY_FILE), Readers::Owner));
@@ -293,5 +308,20 @@ fn certificate(about: &str, file: &Path, now: Time) -> Finding {
         Err(error) => {
             Finding::failure(about, format!("{error:#}"), "Put a certificate in PEM into the file.")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_can_start_while_its_port_is_looked_at() {
+        let looked_at = bound((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+        let address = looked_at.local_addr().expect("bound");
+        let _server = TcpListener::bind(address).expect("a server that starts just now");
+        assert!(bound(address).is_err(), "what listens is seen");
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::process::ExitCode;
 
 use chathook_adapters::api_client::{ApiError, Refused};
+use chathook_adapters::sqlite::OpenError;
+use chathook_adapters::sqlite::backup::BackupError;
+use chathook_adapters::sqlite::restore::RestoreError;
 
 /// How a command ended. The numbers are a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,34 +36,100 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that cannot be done as it was given, with the cure.
-#[derive(Debug)]
-pub struct Usage(pub String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+impl Exit {
+    /// Whether the same may come out well later, with nothing changed on this side.
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        match self {
+            Self::Unreachable | Self::Later | Self::Failed => true,
+            Self::Done | Self::Usage | Self::NotFound | Self::NoAccess | Self::Conflict | Self::Unfit => {
+                false
+            }
+        }
     }
 }
 
-impl std::error::Error for Usage {}
+/// An end whose code is known where it comes about, with a sentence that says why and the cure.
+#[derive(Debug)]
+struct Ending {
+    exit: Exit,
+    sentence: String,
+}
 
-/// An error whose exit code is [`Exit::Usage`].
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for Ending {}
+
+/// A command that cannot be done as it was given: [`Exit::Usage`].
 pub fn usage(sentence: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Usage(sentence.into()))
+    anyhow::Error::new(Ending { exit: Exit::Usage, sentence: sentence.into() })
+}
+
+/// A command that what is there does not allow: [`Exit::Conflict`].
+pub fn conflict(sentence: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Ending { exit: Exit::Conflict, sentence: sentence.into() })
 }
 
 /// What an error means for the exit code.
 #[must_use]
 pub fn of_error(error: &anyhow::Error) -> Exit {
-    if error.chain().any(|cause| cause.is::<Usage>()) {
-        return Exit::Usage;
+    error.chain().find_map(of_cause).unwrap_or(Exit::Failed)
+}
+
+fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(ending) = cause.downcast_ref::<Ending>() {
+        return Some(ending.exit);
     }
-    match error.chain().find_map(|cause| cause.downcast_ref::<ApiError>()) {
-        None => Exit::Failed,
-        Some(ApiError::Unfit(_)) => Exit::Usage,
-        Some(ApiError::Unreachable { .. } | ApiError::NotUnderstood { .. }) => Exit::Unreachable,
-        Some(ApiError::Refused(refused)) => of_refusal(refused),
+    if let Some(error) = cause.downcast_ref::<ApiError>() {
+        return Some(of_api_error(error));
+    }
+    if let Some(OpenError::InUse(_)) = cause.downcast_ref::<OpenError>() {
+        return Some(Exit::Conflict);
+    }
+    if let Some(error) = cause.downcast_ref::<BackupError>() {
+        return match error {
+            BackupError::NoDatabase(_) => Some(Exit::NotFound),
+            BackupError::Exists(_) => Some(Exit::Conflict),
+            BackupError::File(..) | BackupError::Database(_) => None,
+        };
+    }
+    match cause.downcast_ref::<RestoreError>()? {
+        RestoreError::NoFile(_) => Some(Exit::NotFound),
+        RestoreError::Exists(_) => Some(Exit::Conflict),
+        RestoreError::Directory(_)
+        | RestoreError::HasLog(_)
+        | RestoreError::Unfit(_)
+        | RestoreError::Key
+        | RestoreError::File(..) => None,
+    }
+}
+
+/// The same of a call.
+#[must_use]
+pub fn of_api_error(error: &ApiError) -> Exit {
+    match error {
+        ApiError::Unfit(_) => Exit::Usage,
+        ApiError::Unreachable { .. } | ApiError::NotUnderstood { .. } => Exit::Unreachable,
+        ApiError::Refused(refused) => of_refusal(refused),
+    }
+}
+
+/// What helps, where the server's own sentence cannot know it.
+#[must_use]
+pub fn cure_of(error: &anyhow::Error) -> Option<&'static str> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<ApiError>())? {
+        ApiError::Refused(refused) if refused.code == "AUTH_ERR_NO_ACCESS" => Some(
+            "Name the right ones: CHATHOOK_MANAGEMENT_KEY and CHATHOOK_MANAGEMENT_SECRET, a --profile, or on the \
+             server's machine its --data-dir.",
+        ),
+        ApiError::Refused(_)
+        | ApiError::Unfit(_)
+        | ApiError::Unreachable { .. }
+        | ApiError::NotUnderstood { .. } => None,
     }
 }
 

@@ -26,11 +26,12 @@ pub struct Local {
 
 impl Local {
     /// `flag` is what gave the URL, and is named where it is not right; `ca` holds certificates to trust
-    /// beside the system's.
+    /// beside the system's; a blank one counts as none.
     pub fn at(flag: &str, url: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
         let parsed = EndpointUrl::parse(flag, url).map_err(|_| {
             usage(format!("The {flag} '{url}' is no address such as http://localhost:3000/hook."))
         })?;
+        let ca = ca.filter(|file| !file.as_os_str().is_empty());
         let extra_roots = ca.map(certificates).transpose();
         let extra_roots = extra_roots.map_err(|error| usage(format!("The --ca is not right: {error:#}.")))?;
         let extra_roots = extra_roots.unwrap_or_default();

@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use super::exit::{Exit, of_error};
+use super::ask::webhook_password;
+use super::exit::of_error;
 use super::forward::Local;
-use super::output::{Cell, Reader, Tone};
+use super::output::{Cell, Reader, Tone, remark};
 use super::profile::ReachFlags;
 use super::remote::Remote;
-use super::trigger::password_for;
 use super::words::trigger;
 use crate::serve::until_told_to_stop;
 
@@ -42,8 +42,6 @@ const GOODBYE_MAX: Duration = Duration::from_secs(3);
     connection was lost. With before_message among the triggers, messages wait for your server's answer."
 )]
 pub struct ListenFlags {
-    #[command(flatten)]
-    reach: ReachFlags,
     /// Where to POST each request: a server that this machine reaches, http or https
     #[arg(long, value_name = "URL")]
     forward: String,
@@ -53,9 +51,11 @@ pub struct ListenFlags {
     /// Keep the webhook under this name: what happens meanwhile waits for the next time
     #[arg(long)]
     name: Option<String>,
-    /// The user of the requests' Basic auth; the password is taken from CHATHOOK_WEBHOOK_PASSWORD
+    /// The user of the requests' Basic auth; the password is asked for, or taken from CHATHOOK_WEBHOOK_PASSWORD
     #[arg(long, value_name = "USER")]
     username: Option<String>,
+    #[command(flatten)]
+    reach: ReachFlags,
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -86,7 +86,7 @@ enum Over {
 }
 
 pub async fn run(flags: ListenFlags) -> anyhow::Result<()> {
-    let password = password_for(flags.username.as_deref())?;
+    let password = flags.username.as_ref().map(|_| webhook_password("")).transpose()?;
     let local = Arc::new(Local::at("--forward", &flags.forward, flags.reach.ca.as_deref())?);
     let remote = Remote::find(&flags.reach)?;
     let app = remote.app().await?;
@@ -112,14 +112,14 @@ impl Listen {
                         if let Some(error) = for_good(&ended) {
                             return Err(error);
                         }
-                        eprintln!(
-                            "chathook: the connection to the server was lost ({ended}); opening it again"
-                        );
+                        remark(&format!(
+                            "The connection to the server was lost ({ended}); opening it again."
+                        ));
                         wait_ms = WAIT_MS;
                     }
                 },
                 // What the server could not do the first time is told at once.
-                Err(error) if self.known.is_none() || !passes(&error) => return Err(error),
+                Err(error) if self.known.is_none() || !of_error(&error).passes() => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "the server is not there yet");
                     wait_ms = (wait_ms * 2.0).min(WAIT_MS_MAX);
@@ -209,9 +209,9 @@ impl Listen {
             }
         }
         if self.known.is_some() && !welcome.resumed {
-            eprintln!(
-                "chathook: the webhook was removed meanwhile, and was made again with another secret: what \
-                 happened in between is not sent"
+            remark(
+                "The webhook was removed meanwhile, and was made again with another secret: what happened in \
+                 between is not sent.",
             );
         }
         Ok(())
@@ -252,7 +252,7 @@ impl Listen {
                 _ = look.tick(), if self.is_local_down => {
                     if self.local.is_there().await {
                         self.is_local_down = false;
-                        eprintln!("chathook: {} is back", self.local.url());
+                        remark(&format!("{} is back.", self.local.url()));
                         mouth.say(Word::Again).await
                     } else {
                         Ok(())
@@ -280,10 +280,8 @@ impl Listen {
             Outcome::Answered(_) | Outcome::Failed(_) => false,
         };
         if is_down && !self.is_local_down {
-            eprintln!(
-                "chathook: {} takes no connections; what waits is sent as soon as it does",
-                self.local.url()
-            );
+            let url = self.local.url();
+            remark(&format!("{url} takes no connections; what waits is sent as soon as it does."));
         }
         std::mem::replace(&mut self.is_local_down, is_down) && !is_down
     }
@@ -376,13 +374,5 @@ fn for_good(ended: &Ended) -> Option<anyhow::Error> {
             Some(anyhow!("The server has ended the connection: {ended}."))
         }
         _ => None,
-    }
-}
-
-/// Whether the server may do later what it did not do now.
-fn passes(error: &anyhow::Error) -> bool {
-    match of_error(error) {
-        Exit::Unreachable | Exit::Later | Exit::Failed => true,
-        Exit::Done | Exit::Usage | Exit::NotFound | Exit::NoAccess | Exit::Conflict | Exit::Unfit => false,
     }
 }

@@ -4,7 +4,7 @@ use chathook_adapters::api_client::{ApiClient, ApiError, Target};
 use clap::Args;
 use serde_json::Value;
 
-use super::output::{Output, Reader};
+use super::output::{Output, Reader, remark};
 
 /// Items of one answer at most (docs/history.md).
 const PAGE_MAX: usize = 1_000;
@@ -17,6 +17,12 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// So many; `None` for none at all.
+    #[must_use]
+    pub fn to(count: u32) -> Option<Self> {
+        (count > 0).then_some(Self { limit: count })
+    }
+
     fn count(self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
@@ -38,7 +44,7 @@ impl Found {
     /// Tells a person where the list goes on.
     pub fn hint(&self, out: &Output) {
         if self.has_more && out.reader == Reader::Person {
-            eprintln!("There are more: raise --limit.");
+            remark("There are more: raise --limit.");
         }
     }
 }

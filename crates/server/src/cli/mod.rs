@@ -4,12 +4,14 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{BackupConfig, BackupFlags, Config, DevFlags, ServeFlags};
-use crate::{backup, dev, serve};
+use self::exit::usage;
+use crate::config::{Config, DevFlags, ServeFlags};
+use crate::{dev, serve};
 
 pub mod exit;
 pub mod output;
 pub mod profile;
+pub mod progress;
 pub mod ask;
 mod when;
 mod words;
@@ -24,9 +26,11 @@ mod configuration;
 mod webhooks;
 mod check;
 mod doctor;
+mod backup;
 mod restore;
 mod tail;
 mod deliveries;
+mod replays;
 mod replay;
 mod stats;
 mod message;
@@ -54,7 +58,7 @@ pub enum Command {
     /// The server, on an embedded store
     Serve(ServeFlags),
     /// A copy of the database, while the server runs or not
-    Backup(BackupFlags),
+    Backup(backup::BackupFlags),
     /// Puts a backup in the place of the database of a server that does not run
     Restore(restore::RestoreFlags),
     /// Is this endpoint fit to receive webhooks?
@@ -69,6 +73,8 @@ pub enum Command {
     Deliveries(deliveries::DeliveriesFlags),
     /// Owe a webhook again what happened, or for the first time
     Replay(replay::ReplayFlags),
+    /// Replays that were begun: how far they are, and their end
+    Replays(replays::ReplaysFlags),
     /// A webhook's figures over the last minutes
     Stats(stats::StatsFlags),
     /// What happened to a message
@@ -97,14 +103,11 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             dev::start::run(flags).await
         }
         Command::Serve(flags) => {
-            let config = Config::merge(flags).map_err(anyhow::Error::msg)?;
+            let config = Config::merge(flags).map_err(usage)?;
             serve::start_log(config.log_format);
             serve::serve(config).await
         }
-        Command::Backup(flags) => {
-            let config = BackupConfig::merge(flags).map_err(anyhow::Error::msg)?;
-            backup::run(config).await
-        }
+        Command::Backup(flags) => backup::run(flags).await,
         Command::Restore(flags) => restore::run(flags).await,
         Command::Check(flags) => check::run(flags).await,
         Command::Doctor(flags) => doctor::run(*flags).await,
@@ -114,6 +117,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Trigger(flags) => trigger::run(flags).await,
         Command::Deliveries(flags) => deliveries::run(flags).await,
         Command::Replay(flags) => replay::run(flags).await,
+        Command::Replays(flags) => replays::run(flags).await,
         Command::Stats(flags) => stats::run(flags).await,
         Command::Message(flags) => message::run(flags).await,
         Command::Notices(flags) => notices::run(flags).await,
@@ -121,5 +125,35 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         Command::Openapi => papers::print_openapi(),
         Command::Completions(flags) => papers::print_completions(&flags, Cli::command()),
         Command::Man(flags) => papers::write_man_pages(&flags, Cli::command()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_all_below(command: &clap::Command) -> Vec<clap::Command> {
+        let below = command.get_subcommands().flat_map(with_all_below);
+        std::iter::once(command.clone()).chain(below).collect()
+    }
+
+    #[test]
+    fn help_tells_of_everything_in_one_style() {
+        let mut cli = Cli::command();
+        cli.build();
+        for mut command in with_all_below(&cli) {
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            assert!(!help.contains('\\'), "{name}: {help}");
+            assert!(command.get_about().is_some(), "{name} does not say what it does");
+            for argument in command.get_arguments() {
+                let told = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(!told.is_empty() && !told.ends_with('.'), "{name} {}: '{told}'", argument.get_id());
+                // What is under the heading is how a server is reached.
+                let is_of_server = argument.get_help_heading() == Some("Server");
+                let reaches = ["profile", "server", "app", "data_dir", "ca", "json"];
+                assert!(!is_of_server || reaches.contains(&argument.get_id().as_str()), "{name}: {help}");
+            }
+        }
     }
 }

@@ -10,9 +10,9 @@ use super::remote::Remote;
 #[derive(Debug, Args)]
 pub struct NoticesFlags {
     #[command(flatten)]
-    reach: ReachFlags,
-    #[command(flatten)]
     limit: Limit,
+    #[command(flatten)]
+    reach: ReachFlags,
 }
 
 pub async fn run(flags: NoticesFlags) -> anyhow::Result<()> {

@@ -248,6 +248,12 @@ impl Output {
     }
 }
 
+/// A sentence beside what is printed, on standard error. A server may say anything: a terminal is to show it,
+/// not to obey it. That nobody reads it is no reason to stop.
+pub fn remark(sentence: &str) {
+    let _ = writeln!(io::stderr(), "chathook: {}", shown(sentence));
+}
+
 /// The text with everything spelled out that would move a terminal's cursor or turn its writing round.
 #[must_use]
 pub fn shown(text: &str) -> String {

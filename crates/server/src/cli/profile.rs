@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chathook_adapters::api_client::Access;
-use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueHint};
 use serde::Deserialize;
 
 use super::exit::usage;
@@ -34,14 +35,21 @@ pub struct ReachFlags {
     #[arg(long, env = "CHATHOOK_APP", global = true, value_name = "ID")]
     pub app: Option<String>,
     /// The data directory of a server on this machine, to take its credentials from
-    #[arg(long, env = "CHATHOOK_DATA_DIR", global = true, value_name = "DIR")]
+    #[arg(long, env = "CHATHOOK_DATA_DIR", global = true, value_name = "DIR", value_parser = path(),
+          value_hint = ValueHint::DirPath)]
     pub data_dir: Option<PathBuf>,
     /// A root certificate for the server's, PEM, beside the system's
-    #[arg(long, env = "CHATHOOK_CA", global = true, value_name = "FILE")]
+    #[arg(long, env = "CHATHOOK_CA", global = true, value_name = "FILE", value_parser = path(),
+          value_hint = ValueHint::FilePath)]
     pub ca: Option<PathBuf>,
     /// Print the API's data as JSON, for programs
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// A path that may be blank, as that of a variable that is set to nothing.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl ReachFlags {

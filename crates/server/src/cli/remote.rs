@@ -1,10 +1,10 @@
 //! The server as a command meets it: reached, with its app found, and a place to print.
 
 use anyhow::Context as _;
-use chathook_adapters::api_client::{Access, ApiClient, Target};
+use chathook_adapters::api_client::{Access, ApiClient, ApiError, Target};
 
-use super::exit::usage;
-use super::output::{Output, Reader};
+use super::exit::{of_api_error, usage};
+use super::output::{Output, Reader, remark};
 use super::profile::{Profile, ReachFlags, Surroundings};
 use crate::tls::certificates;
 
@@ -30,7 +30,7 @@ impl Remote {
         };
         let api = ApiClient::new(&profile.server, profile.access, &roots)?;
         if api.is_exposed() {
-            eprintln!("chathook: the credentials go to {} unencrypted; use https.", api.server());
+            remark(&format!("The credentials go to {} unencrypted: use https.", api.server()));
         }
         let reader = if flags.json { Reader::Program } else { Reader::Person };
         Ok(Self { api, out: Output::for_reader(reader), app: profile.app })
@@ -69,5 +69,30 @@ impl Remote {
         let key = full.and_then(|key| key["apiKey"].as_str());
         let api_key = key.context("The app has no API key with the scope 'fullAccess'")?.to_owned();
         Ok(self.api.with_access(Access::App { api_key }))
+    }
+}
+
+/// A server that is asked again and again, over its restarts.
+#[derive(Default)]
+pub struct Watch {
+    is_cut_off: bool,
+}
+
+impl Watch {
+    /// What was found; `None` where the server may answer the next time, which is told once.
+    pub fn found<T>(&mut self, looked: Result<T, ApiError>) -> Result<Option<T>, ApiError> {
+        match looked {
+            Ok(found) => {
+                self.is_cut_off = false;
+                Ok(Some(found))
+            }
+            Err(error) if of_api_error(&error).passes() => {
+                if !std::mem::replace(&mut self.is_cut_off, true) {
+                    remark(&format!("{error} Trying again."));
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

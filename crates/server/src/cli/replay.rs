@@ -1,25 +1,22 @@
 //! `chathook replay`: owes a webhook again what happened, or for the first time, and waits until all
 //! that is made.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
-
+use anyhow::anyhow;
+use chathook_adapters::api_client::Target;
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
-use super::output::{Cell, Output};
 use super::profile::ReachFlags;
-use super::remote::Remote;
+use super::progress::{PAUSE, Progress};
+use super::remote::{Remote, Watch};
+use super::replays::{print, target};
 use super::when::{When, when};
 use super::words::{endings, triggers};
-
-/// How long one look at the job is after the other.
-const PAUSE: Duration = Duration::from_millis(250);
+use crate::serve::until_told_to_stop;
 
 #[derive(Debug, Args)]
 pub struct ReplayFlags {
-    #[command(flatten)]
-    reach: ReachFlags,
     /// The webhook's id
     webhook: String,
     /// From when; such as 6h, 2025-10-09 or '2025-10-09 10:30'
@@ -37,29 +34,46 @@ pub struct ReplayFlags {
     /// Begin it, and do not wait for its end
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    reach: ReachFlags,
 }
 
 pub async fn run(flags: ReplayFlags) -> anyhow::Result<()> {
     let remote = Remote::find(&flags.reach)?;
     let webhook = flags.webhook.as_str();
-    let target = remote.of_app(&["webhooks", webhook, "replay"]).await?;
-    let mut job = remote.api.post(&target, &body(&flags)).await?.data;
+    let begin = remote.of_app(&["webhooks", webhook, "replay"]).await?;
+    let mut job = remote.api.post(&begin, &body(&flags)).await?.data;
     if !flags.no_wait {
         let id = job["id"].as_str().unwrap_or_default().to_owned();
-        let target = remote.of_app(&["webhooks", webhook, "replays", &id]).await?;
-        let mut progress = Progress::begin();
-        while job["status"] == "running" {
-            progress.tell(&job);
-            tokio::time::sleep(PAUSE).await;
-            job = remote.api.get(&target).await?.data;
-        }
-        progress.end();
+        let target = target(&remote, webhook, &[&id]).await?;
+        job = tokio::select! {
+            ended = wait(&remote, &target, job) => ended?,
+            () = until_told_to_stop() => {
+                return Err(anyhow!(
+                    "The replay {id} goes on: 'chathook replays show {webhook} {id}' tells how far it is, \
+                     'chathook replays cancel {webhook} {id}' ends it."
+                ));
+            }
+        };
     }
-    remote.out.show(&job, |out| draw(out, &job))?;
+    print(&remote, &job)?;
     if job["status"] == "cancelled" {
-        return Err(anyhow::anyhow!("The replay was cancelled."));
+        return Err(anyhow!("The replay was cancelled."));
     }
     Ok(())
+}
+
+/// Looks at the job until it has ended; it goes on over a restart of the server, and so does this.
+async fn wait(remote: &Remote, target: &Target, mut job: Value) -> anyhow::Result<Value> {
+    let (progress, mut watch) = (Progress::begin(), Watch::default());
+    while job["status"] == "running" {
+        progress.tell(&format!("{} events seen, {} deliveries made", job["seen"], job["made"]));
+        sleep(PAUSE).await;
+        if let Some(answer) = watch.found(remote.api.get(target).await)? {
+            job = answer.data;
+        }
+    }
+    Ok(job)
 }
 
 fn body(flags: &ReplayFlags) -> Value {
@@ -74,40 +88,4 @@ fn body(flags: &ReplayFlags) -> Value {
         body["triggers"] = json!(flags.triggers);
     }
     body
-}
-
-fn draw(out: &Output, job: &Value) -> std::io::Result<()> {
-    out.fields(&[
-        ("replay", Cell::of(&job["id"])),
-        ("status", Cell::of(&job["status"])),
-        ("events seen", Cell::of(&job["seen"])),
-        ("deliveries made", Cell::of(&job["made"])),
-    ])
-}
-
-/// One line on a terminal that is written over; nothing elsewhere.
-struct Progress {
-    is_shown: bool,
-}
-
-impl Progress {
-    fn begin() -> Self {
-        Self { is_shown: std::io::stderr().is_terminal() }
-    }
-
-    fn tell(&mut self, job: &Value) {
-        self.write(&format!("\r{} events seen, {} deliveries made\x1b[K", job["seen"], job["made"]));
-    }
-
-    fn end(&mut self) {
-        self.write("\r\x1b[K");
-    }
-
-    /// That a terminal has gone is no reason to stop.
-    fn write(&self, text: &str) {
-        if self.is_shown {
-            let mut terminal = std::io::stderr();
-            drop(terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()));
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use chathook_adapters::sqlite::checkup::database_in;
-use chathook_adapters::sqlite::restore::{Existing, RestoreError, Restored, restore};
+use chathook_adapters::sqlite::restore::{Existing, RestoreError, Restored, copied_bytes, restore};
 use chathook_adapters::vault::Vault;
 use chathook_domain::checkup::{KeyFit, bytes};
 use clap::Args;
@@ -12,18 +12,15 @@ use serde_json::json;
 
 use super::exit::usage;
 use super::output::{Output, Reader};
-use crate::config::{Config, ServeFlags};
+use super::progress::during;
+use crate::config::DataDirFlags;
 
 #[derive(Debug, Args)]
 pub struct RestoreFlags {
     /// The backup, as 'chathook backup' made it; it stays as it is
     file: PathBuf,
-    /// Where the server is to keep the database [default: ./chathook-data]
-    #[arg(long, env = "CHATHOOK_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The configuration file [default: chathook.toml if there is one]
-    #[arg(long, env = "CHATHOOK_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDirFlags,
     /// Move a database that is there aside, into a directory beside the new one
     #[arg(long)]
     force: bool,
@@ -35,14 +32,21 @@ pub struct RestoreFlags {
 /// Returns when the backup is in place and on disk.
 pub async fn run(flags: RestoreFlags) -> anyhow::Result<()> {
     let out = Output::for_reader(if flags.json { Reader::Program } else { Reader::Person });
-    let config =
-        Config::merge(ServeFlags { data_dir: flags.data_dir, config: flags.config, ..ServeFlags::default() });
-    let data_dir = config.map_err(usage)?.data_dir;
+    let data_dir = flags.data_dir.find().map_err(usage)?;
     let existing = if flags.force { Existing::MovesAside } else { Existing::Keeps };
     let to = data_dir.clone();
     out.say(&format!("Copying {} and checking the copy", flags.file.display()))?;
-    let working = tokio::task::spawn_blocking(move || put_in_place(&flags.file, &to, existing));
-    let restored = working.await.context("The restore died")??;
+    let all = std::fs::metadata(&flags.file).map_or(0, |file| file.len());
+    let work = tokio::task::spawn_blocking(move || put_in_place(&flags.file, &to, existing));
+    let restored = during(work, |waited| {
+        let copied = copied_bytes(&data_dir);
+        if copied < all {
+            format!("{} of {} copied", bytes(copied), bytes(all))
+        } else {
+            format!("Copied; checking each page and index since {} s", waited.as_secs())
+        }
+    });
+    let restored = restored.await.context("The restore died")??;
     tell(&out, &data_dir, &restored)
 }
 

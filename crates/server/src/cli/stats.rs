@@ -10,13 +10,13 @@ use super::remote::Remote;
 
 #[derive(Debug, Args)]
 pub struct StatsFlags {
-    #[command(flatten)]
-    reach: ReachFlags,
     /// The webhook's id
     webhook: String,
     /// How far back; up to a week
     #[arg(long, value_name = "COUNT", default_value_t = 60)]
     minutes: u32,
+    #[command(flatten)]
+    reach: ReachFlags,
 }
 
 pub async fn run(flags: StatsFlags) -> anyhow::Result<()> {

@@ -2,15 +2,17 @@
 //! It looks again and again, so that it also goes on over a restart of the server.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chathook_adapters::api_client::{ApiError, Target};
 use serde_json::Value;
 
 use super::attempts::{outcome, status};
-use super::lists::items;
-use super::output::{Cell, Reader, shown};
-use super::remote::Remote;
+use super::lists::{Limit, items, of_cursor};
+use super::output::{Cell, Reader, remark};
+use super::remote::{Remote, Watch};
+use crate::serve::until_told_to_stop;
 
 /// How long one look is after the other.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -31,46 +33,49 @@ pub struct Following {
     pub target: Target,
     /// Told are only those that stand so.
     pub status: Option<String>,
-    /// How many of the past to begin with.
-    pub lines: usize,
+    /// How many of the past to begin with, if any.
+    pub lines: Option<Limit>,
 }
 
-/// Goes on until interrupted; `filtered` adds what the server filters by.
+/// Goes on until told to stop; `filtered` adds what the server filters by.
 pub async fn tail(
     remote: &Remote,
     following: Following,
     filtered: impl Fn(Target) -> Target,
 ) -> anyhow::Result<()> {
-    let list = filtered(following.target.clone()).with("limit", PAGE);
-    let mut known = Known::default();
-    let mut past = remote.api.get(&list).await?.data;
-    let past = past.as_array_mut().map(std::mem::take).unwrap_or_default();
-    let told = past.iter().filter(|delivery| is_wanted(&following, delivery)).take(following.lines);
-    for delivery in told.collect::<Vec<_>>().into_iter().rev() {
-        tell(remote, delivery)?;
+    tokio::select! {
+        ended = follow(remote, &following, filtered) => ended.map(|never| match never {}),
+        () = until_told_to_stop() => Ok(()),
     }
-    for delivery in past.iter().rev() {
+}
+
+async fn follow(
+    remote: &Remote,
+    following: &Following,
+    filtered: impl Fn(Target) -> Target,
+) -> anyhow::Result<Infallible> {
+    let list = filtered(following.target.clone());
+    let mut known = Known::default();
+    let page = list.clone().with("limit", PAGE);
+    for delivery in items(&remote.api.get(&page).await?.data).collect::<Vec<_>>().into_iter().rev() {
         known.note(delivery);
     }
-    let mut is_cut_off = false;
+    if let Some(lines) = following.lines {
+        // Looked for after the page, so that nothing falls between the two.
+        let wanted = list.with_any("status", following.status.as_deref());
+        let past = of_cursor(&remote.api, &wanted, lines).await?;
+        for delivery in past.items().collect::<Vec<_>>().into_iter().rev() {
+            tell(remote, delivery)?;
+            known.note(delivery);
+        }
+    }
+    let mut watch = Watch::default();
     loop {
         tokio::time::sleep(PAUSE).await;
-        match look(remote, &following.target, &list, &mut known).await {
-            Ok(looked) => {
-                is_cut_off = false;
-                for delivery in looked {
-                    if known.note(&delivery) && is_wanted(&following, &delivery) {
-                        tell(remote, &delivery)?;
-                    }
-                }
-            }
-            Err(error @ ApiError::Unreachable { .. }) if !is_cut_off => {
-                eprintln!("chathook: {} Trying again.", shown(&error.to_string()));
-                is_cut_off = true;
-            }
-            Err(ApiError::Unreachable { .. }) => {}
-            Err(error @ (ApiError::Refused(_) | ApiError::NotUnderstood { .. } | ApiError::Unfit(_))) => {
-                return Err(error.into());
+        let looked = look(remote, &following.target, &page, &mut known).await;
+        for delivery in watch.found(looked)?.into_iter().flatten() {
+            if known.note(&delivery) && is_wanted(following, &delivery) {
+                tell(remote, &delivery)?;
             }
         }
     }
@@ -94,7 +99,7 @@ async fn look(
             break;
         }
         if page == PAGES_MAX {
-            eprintln!("chathook: more came than can be told; some are left out.");
+            remark("More came than can be told: some are left out.");
         }
     }
     let ids: BTreeSet<&str> = looked.iter().filter_map(|delivery| delivery["id"].as_str()).collect();

@@ -12,24 +12,26 @@ use chathook_domain::outcome::Outcome;
 use chathook_domain::sample;
 use chathook_domain::signature::{Secrets, SigningSecret};
 use chathook_domain::trigger::Trigger;
-use chathook_domain::verdict::Verdict;
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use chathook_engine::ports::clock::{Clock as _, Dice as _};
 use chathook_engine::ports::endpoints::{Exchange, Phases};
 use chathook_engine::request_headers::masked;
-use chathook_engine::test_event::{TestedVerdict, judged, post, sample_request};
-use clap::Args;
+use chathook_engine::test_event::{judged, post, sample_request};
+use clap::{Args, ValueHint};
 use serde_json::{Map, Value, json};
 
+use super::ask::{text_of_env, webhook_password};
+use super::attempts::verdict_fields;
 use super::exit::usage;
 use super::forward::Local;
 use super::output::{Cell, Output, Reader, Tone};
+use super::profile::path;
 use super::words::trigger;
+use crate::api::test_events::VerdictShown;
 
 /// The webhook, and the app, that the sample speaks of where nothing else is said.
 const SAMPLE: &str = "sample";
 const SECRET_VARIABLE: &str = "CHATHOOK_SIGNING_SECRET";
-const PASSWORD_VARIABLE: &str = "CHATHOOK_WEBHOOK_PASSWORD";
 /// What is shown of an answer.
 const SHOWN_CHARS_MAX: usize = 4_096;
 
@@ -51,25 +53,15 @@ pub struct TriggerFlags {
     /// The id of the webhook that the event names
     #[arg(long, value_name = "ID", default_value = SAMPLE)]
     webhook: String,
-    /// The user of Basic auth; the password is taken from CHATHOOK_WEBHOOK_PASSWORD
+    /// The user of Basic auth; the password is asked for, or taken from CHATHOOK_WEBHOOK_PASSWORD
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
     /// A root certificate to trust, PEM, beside the system's
-    #[arg(long, env = "CHATHOOK_CA", value_name = "FILE")]
+    #[arg(long, env = "CHATHOOK_CA", value_name = "FILE", value_parser = path(), value_hint = ValueHint::FilePath)]
     ca: Option<PathBuf>,
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
-}
-
-/// The password that goes with a user of Basic auth.
-pub fn password_for(username: Option<&str>) -> anyhow::Result<Option<String>> {
-    let password = std::env::var(PASSWORD_VARIABLE).ok().filter(|text| !text.is_empty());
-    match (username, password) {
-        (None, _) => Ok(None),
-        (Some(_), Some(password)) => Ok(Some(password)),
-        (Some(_), None) => Err(usage(format!("--username needs a password: set {PASSWORD_VARIABLE}."))),
-    }
 }
 
 /// What was sent.
@@ -85,7 +77,7 @@ struct Sent {
 pub async fn run(flags: TriggerFlags) -> anyhow::Result<()> {
     let local = Local::at("--to", &flags.to, flags.ca.as_deref())?;
     let at = RealClock::new().now();
-    let given = std::env::var(SECRET_VARIABLE).ok().filter(|text| !text.is_empty());
+    let given = text_of_env(SECRET_VARIABLE);
     let (webhook, fresh_secret) = webhook(&flags, given.as_deref(), at)?;
     let mut sample = sample::sample(flags.trigger, at);
     for field in &flags.set {
@@ -114,11 +106,15 @@ pub async fn run(flags: TriggerFlags) -> anyhow::Result<()> {
         body: request.body,
         fresh_secret,
     };
-    let verdict = (flags.trigger == Trigger::BeforeMessage).then(|| judged(&webhook, &exchange.outcome, at));
+    let verdict = match flags.trigger {
+        Trigger::BeforeMessage => json!(VerdictShown::of(judged(&webhook, &exchange.outcome, at))),
+        Trigger::AfterMessage
+        | Trigger::MessageDeliveryReceipt
+        | Trigger::MessageReadReceipt
+        | Trigger::UserConnectionStatusChange => Value::Null,
+    };
     let out = Output::for_reader(if flags.json { Reader::Program } else { Reader::Person });
-    out.show(&to_json(&sent, &exchange, verdict.as_ref()), |out| {
-        draw(out, &sent, &exchange, verdict.as_ref())
-    })?;
+    out.show(&to_json(&sent, &exchange, &verdict), |out| draw(out, &sent, &exchange, &verdict))?;
     match &exchange.outcome {
         outcome if outcome.is_success() => Ok(()),
         Outcome::Answered(answer) => bail!("The endpoint answered {}, which is not 2xx.", answer.status),
@@ -145,10 +141,10 @@ fn webhook(
         }
     };
     let mut body = json!({"id": flags.webhook, "name": SAMPLE, "webhookURL": flags.to});
-    if let (Some(username), Some(password)) = (&flags.username, password_for(flags.username.as_deref())?) {
+    if let Some(username) = &flags.username {
         body["useBasicAuth"] = json!(true);
         body["username"] = json!(username);
-        body["password"] = json!(password);
+        body["password"] = json!(webhook_password("")?);
     }
     let WebhookDraft { id, config } = WebhookDraft::parse(&body).map_err(|refusal| usage(refusal.message))?;
     let webhook = Webhook {
@@ -164,7 +160,7 @@ fn webhook(
     Ok((webhook, fresh))
 }
 
-fn to_json(sent: &Sent, exchange: &Exchange, verdict: Option<&TestedVerdict>) -> Value {
+fn to_json(sent: &Sent, exchange: &Exchange, verdict: &Value) -> Value {
     let Phases { resolve_us, connect_us, tls_us, first_byte_us, total_us } = exchange.phases;
     let mut attempt = json!({
         "outcome": outcome_name(&exchange.outcome), "address": exchange.address.as_deref(),
@@ -186,19 +182,13 @@ fn to_json(sent: &Sent, exchange: &Exchange, verdict: Option<&TestedVerdict>) ->
     if let Some(secret) = &sent.fresh_secret {
         object["signingSecret"] = json!(secret);
     }
-    if let Some(TestedVerdict { judgement, .. }) = verdict {
-        object["verdict"] = json!(verdict_name(&judgement.verdict));
-        object["silence"] = json!(judgement.silence);
+    if !verdict.is_null() {
+        object["verdict"] = verdict.clone();
     }
     object
 }
 
-fn draw(
-    out: &Output,
-    sent: &Sent,
-    exchange: &Exchange,
-    verdict: Option<&TestedVerdict>,
-) -> std::io::Result<()> {
+fn draw(out: &Output, sent: &Sent, exchange: &Exchange, verdict: &Value) -> std::io::Result<()> {
     let tone = if exchange.outcome.is_success() { Tone::Good } else { Tone::Bad };
     let mut fields = vec![("sent", Cell::new(&format!("{} to {}", sent.trigger.id(), sent.url)))];
     fields.push(("webhook-id", Cell::of(&sent.headers["webhook-id"])));
@@ -217,11 +207,7 @@ fn draw(
     };
     fields.push(("answer", Cell::toned(tone, &answer)));
     fields.push(("time", Cell::new(&times(&exchange.phases))));
-    if let Some(TestedVerdict { judgement, .. }) = verdict {
-        let name = verdict_name(&judgement.verdict);
-        let why = judgement.silence.as_ref().map_or_else(String::new, |cause| format!(" ({cause})"));
-        fields.push(("verdict", Cell::new(&format!("{name}{why}"))));
-    }
+    fields.extend(verdict_fields(verdict));
     if let Some(body) = body.filter(|body| !body.is_empty()) {
         fields.push(("body", Cell::new(&body.chars().take(SHOWN_CHARS_MAX).collect::<String>())));
     }
@@ -239,13 +225,4 @@ fn times(phases: &Phases) -> String {
     let parts: Vec<String> =
         parts.into_iter().filter_map(|(name, us)| Some(format!("{name} {}", ms(us?)))).collect();
     format!("{} ({})", ms(phases.total_us), parts.join(", "))
-}
-
-const fn verdict_name(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Inject(_) => "inject",
-        Verdict::Replace { .. } => "replace",
-        Verdict::Drop { .. } => "drop",
-    }
 }

@@ -37,7 +37,7 @@ enum UsersCommand {
     Create(Create),
     /// Deactivate a user, or with --permanent delete them
     Delete {
-        /// The user\'s id
+        /// The user's id
         uid: String,
         /// Delete for good; without it the user can be reactivated
         #[arg(long)]
@@ -47,7 +47,7 @@ enum UsersCommand {
     },
     /// An auth token with which the user can log in
     Token {
-        /// The user\'s id
+        /// The user's id
         uid: String,
         /// Another one, also where there is one already
         #[arg(long)]
@@ -57,7 +57,7 @@ enum UsersCommand {
 
 #[derive(Debug, Args)]
 struct Create {
-    /// The user\'s id
+    /// The user's id
     uid: String,
     /// What people call them
     #[arg(long)]

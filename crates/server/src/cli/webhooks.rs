@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ask::{Consent, consent};
-use super::attempts::draw_one;
+use super::attempts::{draw_one, verdict_fields};
 use super::calls::{self, Calls};
 use super::configuration::{Draft, Policies, With};
 use super::exit::usage;
@@ -36,7 +36,7 @@ enum WebhooksCommand {
     Create(Box<Draft>),
     /// Change what is given, and nothing else
     Update {
-        /// The webhook\'s id
+        /// The webhook's id
         id: String,
         #[command(flatten)]
         policies: Box<Policies>,
@@ -53,14 +53,14 @@ enum WebhooksCommand {
     },
     /// Delete it with what waits for it
     Delete {
-        /// The webhook\'s id
+        /// The webhook's id
         id: String,
         #[command(flatten)]
         consent: Consent,
     },
     /// What it listens to; --add and --remove change it
     Triggers {
-        /// The webhook\'s id
+        /// The webhook's id
         id: String,
         /// A trigger to listen to as well; repeatable
         #[arg(long, value_name = "TRIGGER", value_parser = triggers(), value_delimiter = ',')]
@@ -71,7 +71,7 @@ enum WebhooksCommand {
     },
     /// Send a sample event and show request and answer; code 1 where the answer is no success
     Test {
-        /// The webhook\'s id
+        /// The webhook's id
         id: String,
         /// What the sample is of
         #[arg(value_parser = triggers(), default_value = "after_message")]
@@ -81,7 +81,7 @@ enum WebhooksCommand {
     Calls(Calls),
     /// Another signing secret, shown this once
     Rotate {
-        /// The webhook\'s id
+        /// The webhook's id
         id: String,
         /// How long the old secret signs as well [default: a day]
         #[arg(long, value_name = "SECONDS")]
@@ -129,17 +129,22 @@ async fn show(remote: &Remote, id: &str) -> anyhow::Result<()> {
 
 async fn create(remote: &Remote, draft: &Draft) -> anyhow::Result<()> {
     let body = draft.body()?;
-    let webhook = remote.api.post(&remote.of_app(&["webhooks"]).await?, &body).await?.data;
+    let of_app = remote.of_app(&["webhooks"]).await?;
+    let webhook = remote.api.post(&of_app, &body).await?.data;
     let id = draft.id.as_str();
-    // The secret is told first: it is shown this once, whatever becomes of the triggers.
     let added = match draft.triggers.as_slice() {
         [] => Ok(()),
         triggers => {
-            let target = remote.of_app(&["webhooks", id, "triggers"]).await?;
+            let target = of_app.below(&[id, "triggers"]);
             remote.api.post(&target, &json!({"triggerIds": triggers})).await.map(drop)
         }
     };
-    print(remote, &webhook).await?;
+    // The secret is shown this once, so whatever becomes of the triggers.
+    let ids: Vec<&str> = match &added {
+        Ok(()) => draft.triggers.iter().map(String::as_str).collect(),
+        Err(_) => Vec::new(),
+    };
+    remote.out.show(&webhook, |out| draw(out, &webhook, &ids))?;
     added.context("The webhook was made, but listens to nothing")?;
     if draft.triggers.is_empty() {
         remote
@@ -224,20 +229,20 @@ async fn print(remote: &Remote, webhook: &Value) -> anyhow::Result<()> {
         }
         (Reader::Person, None) | (Reader::Program, _) => Value::Null,
     };
-    remote.out.show(webhook, |out| draw(out, webhook, &triggers))?;
+    let ids: Vec<&str> = items(&triggers).filter_map(|trigger| trigger["id"].as_str()).collect();
+    remote.out.show(webhook, |out| draw(out, webhook, &ids))?;
     Ok(())
 }
 
-fn draw(out: &Output, webhook: &Value, triggers: &Value) -> std::io::Result<()> {
+fn draw(out: &Output, webhook: &Value, triggers: &[&str]) -> std::io::Result<()> {
     let of = |name: &str| Cell::of(&webhook[name]);
-    let ids: Vec<&str> = items(triggers).filter_map(|trigger| trigger["id"].as_str()).collect();
     let login = if webhook["useBasicAuth"] == true { of("username") } else { Cell::of(&Value::Null) };
     let mut fields = vec![
         ("id", of("id")),
         ("name", of("name")),
         ("URL", of("webhookURL")),
         ("state", state(webhook)),
-        ("triggers", listed(&ids)),
+        ("triggers", listed(triggers)),
         ("Basic auth as", login),
         ("retries", of("retryOnFailure")),
         ("on failure", of("onFailure")),
@@ -283,16 +288,10 @@ fn draw_test(out: &Output, tested: &Value) -> std::io::Result<()> {
     out.line(&[Cell::of(&request["body"])])?;
     out.gap()?;
     draw_one(out, &tested["attempt"])?;
-    let verdict = &tested["verdict"];
-    if verdict.is_null() {
+    let verdict = verdict_fields(&tested["verdict"]);
+    if verdict.is_empty() {
         return Ok(());
     }
     out.gap()?;
-    let mut said = vec![("verdict", Cell::of(&verdict["verdict"]))];
-    for name in ["reason", "silence", "data"] {
-        if !verdict[name].is_null() {
-            said.push((name, Cell::of(&verdict[name])));
-        }
-    }
-    out.fields(&said)
+    out.fields(&verdict)
 }

@@ -1,6 +1,11 @@
 //! `chathook replay`, `stats`, `message` and `notices` against a real server and a real endpoint.
 
-use crate::desk::{Desk, field, words};
+use chathook_domain::ids::{AppId, Time, WebhookId};
+use chathook_domain::replay::Wanted;
+use chathook_domain::trigger::Trigger;
+
+use crate::desk::{Desk, field, stranger, words};
+use crate::support::command::Going;
 use crate::support::*;
 
 #[tokio::test]
@@ -37,6 +42,101 @@ async fn a_replay_takes_only_what_is_asked_for() {
     desk.shell.run(&["replay", "audit"]).await.refused(2);
     desk.shell.run(&["webhooks", "disable", "audit"]).await.done();
     assert!(desk.shell.run(&since).await.refused(6).contains("ERR_WEBHOOK_OFF"));
+}
+
+#[tokio::test]
+async fn replays_are_listed_newest_first_and_shown() {
+    let desk = Desk::new().await;
+    assert!(desk.shell.run(&["replays", "list", "audit"]).await.done().contains("chathook replay audit"));
+    desk.send("one").await;
+    desk.server.advance(1);
+    for more in [["--until", "2025-10-10"], ["--status", "failed"]] {
+        desk.shell.run(&[&["replay", "audit", "--since", "2025-10-09"], &more[..]].concat()).await.done();
+    }
+    let out = desk.shell.run(&["replays", "list", "audit"]).await;
+    let lines: Vec<Vec<&str>> = out.done().lines().skip(1).map(words).collect();
+    assert_eq!(lines[0][..6], ["2", "2025-10-09", "13:53:21", "done", "1", "0"]);
+    assert!(lines[0].ends_with(&["only", "failed"]), "{}", out.out);
+    assert_eq!(
+        lines[1][3..],
+        [
+            "done",
+            "1",
+            "1",
+            "since",
+            "2025-10-09",
+            "00:00:00,",
+            "until",
+            "2025-10-10",
+            "00:00:00,",
+            "after_message"
+        ]
+    );
+    let listed = desk.shell.run(&["replays", "list", "audit", "--json"]).await.json();
+    assert_eq!(listed, desk.data("/webhooks/audit/replays").await);
+    assert_eq!(desk.shell.run(&["replays", "list", "audit", "--limit", "1", "--json"]).await.json(), {
+        json!([listed[0]])
+    });
+    let shown = desk.shell.run(&["replays", "show", "audit", "1"]).await;
+    assert_eq!((field(shown.done(), "status"), field(&shown.out, "deliveries made")), ("done", "1"));
+    assert_eq!(desk.shell.run(&["replays", "show", "audit", "1", "--json"]).await.json(), listed[1]);
+    desk.shell.run(&["replays", "show", "audit", "99"]).await.refused(4);
+    desk.shell.run(&["replays", "list", "nothing"]).await.refused(4);
+}
+
+#[tokio::test]
+async fn a_replay_is_cancelled_with_a_yes_and_only_while_it_runs() {
+    let desk = Desk::new().await;
+    desk.send("one").await;
+    // Nobody is told of this job, so it runs and gets no further.
+    let (app, webhook) = (AppId::trusted(&desk.app.id), WebhookId::trusted("audit"));
+    let wanted = Wanted::parse(&json!({"since": 0}), &[Trigger::AfterMessage]).expect("it is fit");
+    let store = &desk.server.engine().store;
+    store.begin_replay(&app, &webhook, wanted, Time::from_ms(NOW_MS)).await.expect("it begins");
+    assert!(desk.shell.run(&["replays", "cancel", "audit", "1"]).await.refused(2).contains("--yes"));
+    assert_eq!(desk.data("/webhooks/audit/replays/1").await["status"], "running");
+    let out = desk.shell.run(&["replays", "cancel", "audit", "1", "--yes"]).await;
+    assert_eq!(field(out.done(), "status"), "cancelled");
+    assert_eq!(desk.data("/webhooks/audit/replays/1").await["status"], "cancelled");
+    desk.shell.run(&["replay", "audit", "--since", "2025-10-09"]).await.done();
+    let late = desk.shell.run(&["replays", "cancel", "audit", "2", "--yes"]).await;
+    assert!(late.refused(6).contains("had ended before"), "{}", late.err);
+    desk.shell.run(&["replays", "cancel", "audit", "99"]).await.refused(4);
+}
+
+fn job(status: &str) -> Answer {
+    Answer::json(&json!({"data": {"id": "7", "status": status, "seen": 1, "made": 1}}))
+}
+
+/// A replay of a server that answers what the test says.
+fn replay_in(shell: &Shell) -> Going {
+    let of = ["--app", "a", "--ca", "ca.pem"];
+    shell.start(&[&["replay", "audit", "--since", "1h", "--json"], of.as_slice()].concat())
+}
+
+#[tokio::test]
+async fn a_replay_is_waited_for_over_a_restart_of_the_server() {
+    let (server, shell) = stranger().await;
+    let gateway = Answer::Full { status: 502, headers: Vec::new(), body: b"<html>".to_vec() };
+    // One look fails on the connection that was kept, and on a new one; one meets a proxy alone.
+    server.answer([job("running"), Answer::Close, Answer::Close, gateway, job("done")]);
+    let mut going = replay_in(&shell);
+    let remarks = going.remarks().await;
+    assert_eq!((going.ended().await, remarks.matches("Trying again").count()), (0, 1), "{remarks}");
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_a_replay_is_told_that_it_goes_on() {
+    let (server, shell) = stranger().await;
+    server.otherwise(job("running"));
+    let mut going = replay_in(&shell);
+    for method in ["POST", "GET"] {
+        assert_eq!(server.next().await.method, method);
+    }
+    going.terminate();
+    let remarks = going.remarks().await;
+    assert!(remarks.contains("chathook replays cancel audit 7"), "{remarks}");
+    assert_eq!(going.ended().await, 1);
 }
 
 #[tokio::test]

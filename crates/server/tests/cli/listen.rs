@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use chathook_engine::upkeep::Upkeep;
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::command::Going;
 use crate::support::endpoint::ca;
@@ -122,6 +124,62 @@ async fn the_verdict_of_a_local_server_stops_and_changes_messages() {
 }
 
 #[tokio::test]
+async fn the_silence_of_a_local_server_is_carried_back_with_its_cause() {
+    let desk = Desk::new().await;
+    let (mut going, connected) = desk.listen(&["--trigger", "before_message"]).await;
+    let webhook = connected["webhook"].as_str().expect("an id");
+    desk.local.answer([Answer::status(500), Answer::redirect("https://127.0.0.1:9/")]);
+    for text in ["one", "two"] {
+        desk.send("ben", text).await;
+        assert_eq!(said(&mut going).await["trigger"], "before_message");
+    }
+    desk.local.shut().await;
+    desk.send("ben", "three").await;
+    assert_eq!(said(&mut going).await["failure"], "not_connected");
+    desk.server.asked(3).await;
+    let calls = desk.shell.run(&["webhooks", "calls", webhook, "--verdict", "silent", "--json"]).await.json();
+    let causes: Vec<&Value> = calls.as_array().expect("a list").iter().map(|call| &call["silence"]).collect();
+    assert_eq!(causes, ["not_connected", "status_302", "status_500"]);
+    assert_eq!(desk.app.texts("ana", "ben").await, ["one", "two", "three"], "a silence lets messages pass");
+}
+
+#[tokio::test]
+async fn an_answer_of_410_switches_the_webhook_off_and_ends_the_command() {
+    let desk = Desk::new().await;
+    let (mut going, _) = desk.listen(&["--trigger", "after_message"]).await;
+    desk.local.answer([Answer::status(410)]);
+    desk.send("ben", "hello").await;
+    assert_eq!(said(&mut going).await["status"], 410);
+    until("it is switched off", async || !desk.webhooks().await[0]["switchedOff"].is_null()).await;
+    desk.server.advance(26);
+    assert_eq!(going.ended().await, 1);
+    let remarks = going.remarks().await;
+    assert!(remarks.contains("ended the connection"), "{remarks}");
+}
+
+#[tokio::test]
+async fn what_a_server_says_at_the_end_cannot_move_a_terminal() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let closes = async {
+        for code in [1001, 4004] {
+            let (tcp, _) = listener.accept().await.expect("a connection");
+            let mut socket = tokio_tungstenite::accept_async(tcp).await.expect("a WebSocket");
+            let welcome = json!({"webhook": "w", "name": "w", "resumed": true, "triggers": []});
+            socket.send(Message::text(welcome.to_string())).await.expect("heard");
+            let frame = CloseFrame { code: CloseCode::from(code), reason: "gone\u{1b}[2J".into() };
+            socket.close(Some(frame)).await.expect("closed");
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let shell = Shell::bare().with("CHATHOOK_PROFILE", "dev");
+    let server = format!("http://{address}");
+    let arguments = ["listen", "--forward", "http://127.0.0.1:9/", "--server", &server, "--json"];
+    let (ran, ()) = tokio::join!(shell.run(&arguments), closes);
+    assert_eq!((ran.code, ran.err.matches("gone\\u{1b}[2J").count()), (1, 2), "{ran:?}");
+}
+
+#[tokio::test]
 async fn a_local_server_that_is_down_hears_all_as_soon_as_it_is_up() {
     let mut desk = Desk::new().await;
     let url = desk.local.url();
@@ -169,7 +227,7 @@ async fn a_goodbye_removes_the_webhook_unless_it_has_a_name() {
     assert_eq!(listed[0]["id"], connected["webhook"]);
     assert_eq!(listed[0]["listener"], json!({"connected": true, "kept": false}));
     assert_eq!(listed[1]["listener"], json!({"connected": true, "kept": true}));
-    passing.terminate();
+    passing.signal("-INT");
     kept.terminate();
     assert_eq!((passing.ended().await, kept.ended().await), (0, 0));
     desk.until_absent("listen-laptop").await;

@@ -3,7 +3,10 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
+use rcgen::{CertificateParams, date_time_ymd};
+
 use crate::desk::stranger;
+use crate::support::endpoint::{Signed, acceptor_of, params};
 use crate::support::*;
 
 #[tokio::test]
@@ -19,7 +22,8 @@ async fn without_credentials_a_command_says_where_they_may_come_from() {
 async fn wrong_credentials_end_with_code_5() {
     let server = TestServer::start().await;
     let shell = Shell::at(&server).with("CHATHOOK_MANAGEMENT_SECRET", "guessed");
-    assert!(shell.run(&["apps", "list"]).await.refused(5).contains("AUTH_ERR_NO_ACCESS"));
+    let told = shell.run(&["apps", "list"]).await;
+    assert!(told.refused(5).contains("AUTH_ERR_NO_ACCESS") && told.err.contains("--profile"), "{}", told.err);
 }
 
 #[tokio::test]
@@ -29,7 +33,53 @@ async fn a_server_that_does_not_answer_ends_with_code_3() {
     let server = format!("http://127.0.0.1:{port}");
     let told =
         Shell::bare().with("CHATHOOK_PROFILE", "dev").run(&["apps", "list", "--server", &server]).await;
-    assert!(told.refused(3).contains(&server), "{}", told.err);
+    assert!(told.refused(3).contains(&server) && told.err.contains("nothing listens there"), "{}", told.err);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_quite_right_is_told_with_the_cure() {
+    let server = TestServer::start().await;
+    let (endpoint, shell) = stranger().await;
+    let secure = endpoint.url().trim_end_matches("/hook").to_owned();
+    let named = CertificateParams::new(vec!["chat.example.com".to_owned()]).expect("names");
+    let other = Endpoint::showing(acceptor_of(&named, Signed::ByCa)).await;
+    let mut expired = params();
+    (expired.not_before, expired.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(2001, 2, 3));
+    let expired = Endpoint::showing(acceptor_of(&expired, Signed::ByCa)).await;
+    endpoint.answer([Answer::redirect("https://chat.example.com/")]);
+    for (address, ca, cure) in [
+        (format!("https://{}", server.address), "ca.pem", "with http://"),
+        (secure.replace("https", "http"), "ca.pem", "with https://"),
+        (secure.clone(), "", "its root with --ca"),
+        (other.url(), "ca.pem", "not for '127.0.0.1'"),
+        (expired.url(), "ca.pem", "has expired"),
+        (secure, "ca.pem", "sends elsewhere, to https://chat.example.com/"),
+        ("http://nowhere.invalid".to_owned(), "", "'nowhere.invalid' is not found"),
+    ] {
+        let told = shell.run(&["apps", "list", "--server", &address, "--ca", ca]).await;
+        assert!(told.code == 3 && told.err.contains(cure), "{address}: {}", told.err);
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_right_are_not_shown() {
+    let shell = Shell::bare();
+    std::fs::write(shell.home().join("credentials.toml"), "management_secret = ms_hush\"\n")
+        .expect("written");
+    let told = shell.run(&["apps", "list", "--data-dir", "."]).await;
+    assert!(told.refused(2).contains("credentials.toml") && !told.err.contains("hush"), "{}", told.err);
+}
+
+#[tokio::test]
+async fn a_variable_that_is_set_to_nothing_counts_as_unset() {
+    let server = TestServer::start().await;
+    let shell = Shell::at(&server);
+    let names = ["CHATHOOK_CA", "CHATHOOK_DATA_DIR", "CHATHOOK_APP", "CHATHOOK_PROFILE"];
+    names.iter().fold(shell, |shell, name| shell.with(name, "")).run(&["apps", "list"]).await.done();
+    let endpoint = "http://127.0.0.1:9/";
+    let sent =
+        Shell::bare().with("CHATHOOK_CA", "").run(&["trigger", "after_message", "--to", endpoint]).await;
+    assert_eq!(sent.code, 1, "{}", sent.err);
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn a_certificate_is_renewed_by_a_signal_without_a_restart() {
     assert_eq!(apps("first.pem").await, 0);
     pair(&shell, "renewed.pem");
     assert_eq!(apps("renewed.pem").await, 3, "nobody has looked yet");
-    server.hang_up();
+    server.signal("-HUP");
     until("the renewed certificate is shown", async || apps("renewed.pem").await == 0).await;
     assert_eq!(apps("first.pem").await, 3);
     server.terminate();

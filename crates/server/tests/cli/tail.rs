@@ -67,12 +67,57 @@ async fn a_tail_goes_on_where_the_server_was_away() {
             ids.iter().map(|id| json!({"id": id, "status": "delivered", "attempts": 1})).collect();
         Answer::json(&json!({"data": items, "meta": {}}))
     };
-    // One look fails on the connection that was kept, and on a new one.
-    server.answer([list(&["1"]), Answer::Close, Answer::Close]);
+    // One look fails on the connection that was kept, and on a new one; one meets a proxy alone.
+    let gateway = Answer::Full { status: 502, headers: Vec::new(), body: b"<html>".to_vec() };
+    server.answer([list(&["1"]), list(&["1"]), Answer::Close, Answer::Close, gateway]);
     server.otherwise(list(&["2", "1"]));
     let mut tail = shell.start(&["deliveries", "tail", "audit", "--app", "a", "--json", "--ca", "ca.pem"]);
     for id in ["1", "2"] {
         assert_eq!(json_of(&tail.line().await)["id"], id);
+    }
+}
+
+#[tokio::test]
+async fn a_tail_begins_with_as_many_of_the_past_as_were_asked_for() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem").with("CHATHOOK_APP", "a");
+    let item = |id: u32| json!({"id": id.to_string(), "status": "failed", "attempts": 1});
+    let page = |ids: &mut dyn Iterator<Item = u32>, cursor: Value| {
+        Answer::json(&json!({"data": ids.map(item).collect::<Vec<_>>(), "meta": {"cursor": cursor}}))
+    };
+    let newest = || page(&mut (101..=300).rev(), json!("101"));
+    server.answer([
+        newest(),
+        page(&mut (51..=300).rev(), json!("51")),
+        page(&mut (1..=50).rev(), Value::Null),
+    ]);
+    server.otherwise(newest());
+    let mut tail =
+        shell.start(&["deliveries", "tail", "audit", "--status", "failed", "--lines", "300", "--json"]);
+    for id in 1..=300 {
+        assert_eq!(json_of(&tail.line().await)["id"], id.to_string());
+    }
+    let asked: Vec<String> = server.take_all().into_iter().map(|request| request.path).take(3).collect();
+    let list = "/apps/a/webhooks/audit/deliveries";
+    assert_eq!(
+        asked,
+        [
+            format!("{list}?limit=200"),
+            format!("{list}?status=failed&limit=300"),
+            format!("{list}?status=failed&limit=50&cursor=51")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_tail_that_is_told_to_stop_has_done_what_was_asked() {
+    let desk = Desk::new().await;
+    desk.send("one").await;
+    for signal in ["-TERM", "-INT"] {
+        let mut tail = desk.shell.start(&["deliveries", "tail", "audit"]);
+        tail.line().await;
+        tail.signal(signal);
+        assert_eq!((tail.ended().await, tail.remarks().await.as_str()), (0, ""), "{signal}");
     }
 }
 

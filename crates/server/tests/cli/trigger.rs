@@ -77,9 +77,18 @@ async fn fields_credentials_and_the_webhooks_id_are_the_persons_to_set() {
 #[tokio::test]
 async fn what_an_answer_to_before_message_would_do_is_told() {
     let endpoint = Endpoint::start().await;
-    endpoint.answer([Answer::json(&json!({"action": "do_not_propagate"}))]);
-    let ran = shell().run(&["trigger", "before_message", "--to", &endpoint.url(), "--json"]).await.json();
-    assert_eq!(ran["verdict"], "drop");
+    let replaced = json!({"action": "replace", "data": {"text": "f***"}});
+    endpoint.answer([
+        Answer::json(&json!({"action": "do_not_propagate", "reason": "rude"})),
+        Answer::json(&replaced),
+        Answer::json(&replaced),
+    ]);
+    let ask = ["trigger", "before_message", "--to", &endpoint.url()];
+    let of = async || shell().run(&[&ask[..], &["--json"]].concat()).await.json()["verdict"].clone();
+    assert_eq!(of().await, json!({"verdict": "drop", "reason": "rude"}));
+    assert_eq!(of().await, json!({"verdict": "replace", "data": {"text": "f***"}}));
+    let told = shell().run(&ask).await;
+    assert!(told.done().contains("replace") && told.out.contains("f***"), "{}", told.out);
 }
 
 #[tokio::test]

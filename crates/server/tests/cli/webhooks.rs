@@ -1,6 +1,6 @@
 //! `chathook webhooks` against a real server and real endpoints.
 
-use crate::desk::{Desk, field, words};
+use crate::desk::{Desk, field, stranger, words};
 use crate::support::*;
 
 #[tokio::test]
@@ -52,6 +52,20 @@ async fn a_webhook_is_made_with_its_triggers_and_its_password_from_standard_inpu
     desk.app.send_as("ana", text_to("ben", "hello")).await.data();
     // "hook:s3cret"
     assert_eq!(desk.endpoint.next().await.header("authorization"), "Basic aG9vazpzM2NyZXQ=");
+}
+
+#[tokio::test]
+async fn a_signing_secret_is_shown_whatever_becomes_of_the_triggers() {
+    let (server, shell) = stranger().await;
+    let shell = shell.with("CHATHOOK_CA", "ca.pem").with("CHATHOOK_APP", "a");
+    let made = Answer::json(&json!({"data": {"id": "mine", "signingSecret": "whsec_once"}}));
+    server.answer([made]);
+    server.otherwise(Answer::Close);
+    let arguments =
+        ["webhooks", "create", "mine", "--url", "https://a.example", "--trigger", "after_message"];
+    let told = shell.run(&arguments).await;
+    assert_eq!((told.code, field(&told.out, "signing secret")), (3, "whsec_once"), "{told:?}");
+    assert!(told.err.contains("listens to nothing"), "{}", told.err);
 }
 
 #[tokio::test]

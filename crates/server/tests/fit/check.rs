@@ -100,6 +100,20 @@ async fn an_endpoint_that_only_verifies_signatures_is_fit() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_is_merely_busy_has_refused_nobody() {
+    let endpoint = Endpoint::start().await;
+    let mut taken = 0;
+    endpoint.decide(move |_| {
+        taken += 1;
+        // The sample and its repeat.
+        Answer::status(if taken <= 2 { 200 } else { 429 })
+    });
+    let report = check(&with_secrets(shell()), &endpoint, &["--trigger", "after_message"]).await;
+    report.says("credentials", "warn", "429 without, 429 with wrong ones");
+    report.says("signature", "warn", "not known: 429");
+}
+
+#[tokio::test]
 async fn any_password_is_not_a_password() {
     let endpoint = Endpoint::start().await;
     let is_given = |request: &Received| request.headers.contains_key("authorization");
@@ -249,4 +263,6 @@ async fn what_cannot_be_asked_ends_with_code_2() {
     let told = shell().run(&["check", url, "--username", "hook"]).await;
     assert!(told.refused(2).contains("CHATHOOK_CHECK_PASSWORD"));
     shell().with("CHATHOOK_CHECK_SECRET", "!").run(&["check", url]).await.refused(2);
+    let told = shell().with("CHATHOOK_ENDPOINT_CAS", "nothing.pem").run(&["check", url]).await;
+    assert!(told.refused(2).contains("--endpoint-ca"));
 }

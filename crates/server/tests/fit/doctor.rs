@@ -13,6 +13,9 @@ use crate::support::endpoint::params;
 use crate::support::*;
 use crate::{Report, pem, shown};
 
+/// Of every new database of SQLite's.
+const PAGE_BYTES: usize = 4_096;
+
 /// A data directory whose server has stopped, and the file of its credentials.
 async fn stopped() -> (TestServer, PathBuf) {
     let mut server = TestServer::start().await;
@@ -148,6 +151,24 @@ async fn a_damaged_store_is_a_failure() {
     doctor(server.data_dir(), &[]).await.says("store", "fail", "damaged");
     fs::write(&database, b"this is no database at all, but a text".repeat(200)).expect("written");
     doctor(server.data_dir(), &[]).await.says("store", "fail", "damaged");
+}
+
+#[tokio::test]
+async fn a_broken_page_is_named() {
+    let (server, _) = stopped().await;
+    let database = server.data_dir().join("chathook.db");
+    let page: u32 = Connection::open(&database)
+        .and_then(|db| {
+            db.query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'event'", [], |row| row.get(0))
+        })
+        .expect("a table");
+    let mut bytes = fs::read(&database).expect("read");
+    // The head of the page, so that it is none of a table any more.
+    bytes[(page as usize - 1) * PAGE_BYTES..][..8].fill(0xab);
+    fs::write(&database, &bytes).expect("written");
+    let report = doctor(server.data_dir(), &[]).await;
+    report.says("store", "fail", &format!("age {page}"));
+    report.says("master key", "note", "not tried");
 }
 
 #[tokio::test]

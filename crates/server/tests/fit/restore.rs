@@ -55,10 +55,16 @@ impl Stage {
     }
 }
 
-/// What a command said that was refused.
+/// What a command said that was refused for the file or the key.
 #[track_caller]
 fn refusal(ran: &Ran) -> &str {
-    assert_eq!(ran.code, 1, "{} {}", ran.out, ran.err);
+    ended(ran, 1)
+}
+
+/// What a command said that ended with this code.
+#[track_caller]
+fn ended(ran: &Ran, code: i32) -> &str {
+    assert_eq!(ran.code, code, "{} {}", ran.out, ran.err);
     &ran.err
 }
 
@@ -120,7 +126,7 @@ async fn a_database_that_is_there_is_kept_unless_it_is_to_be_moved_aside() {
     fs::write(&log, "a log that would be read into another database").expect("written");
     let before = fs::read(&database).expect("there");
     let said = stage.restore(&[]).await;
-    assert!(refusal(&said).contains("is there already"), "{}", said.err);
+    assert!(ended(&said, 6).contains("is there already"), "{}", said.err);
     assert_eq!(fs::read(&database).expect("there"), before);
 
     let told = stage.restore(&["--force", "--json"]).await.json();
@@ -139,7 +145,7 @@ async fn a_log_without_its_database_is_in_the_way_as_well() {
     stage.bring_key();
     fs::write(stage.place.path().join("chathook.db-wal"), "of a database that was removed").expect("written");
     let said = stage.restore(&[]).await;
-    assert!(refusal(&said).contains("chathook.db-wal is there already"), "{}", said.err);
+    assert!(ended(&said, 6).contains("chathook.db-wal is there already"), "{}", said.err);
 }
 
 #[tokio::test]
@@ -149,7 +155,7 @@ async fn under_a_running_server_nothing_is_replaced() {
     let here = ["restore", shown(&stage.backup()), "--force", "--data-dir", shown(running.data_dir())]
         .map(str::to_owned);
     let said = Shell::bare().run(&here.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(refusal(&said).contains("Another chathook uses this data directory"), "{}", said.err);
+    assert!(ended(&said, 6).contains("Another chathook uses this data directory"), "{}", said.err);
     running.app().await;
 }
 
@@ -173,7 +179,7 @@ async fn a_file_that_is_not_whole_or_not_ours_is_refused() {
     drop(db);
     assert!(refusal(&stage.restore_file(&file, &[]).await).contains("newer version"));
     let absent = stage.kept.path().join("absent.db");
-    assert!(refusal(&stage.restore_file(&absent, &[]).await).contains("There is no file"));
+    assert!(ended(&stage.restore_file(&absent, &[]).await, 4).contains("There is no file"));
     stage.is_untouched();
 }
 
@@ -183,4 +189,39 @@ async fn a_copy_that_was_taken_with_its_log_is_refused() {
     fs::write(stage.kept.path().join("copy.db-wal"), "what was written last").expect("written");
     assert!(refusal(&stage.restore(&[]).await).contains("copy.db-wal stands beside the file"));
     stage.is_untouched();
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_backup_and_a_restore_show_how_far_they_are() {
+    let stage = Stage::new().await;
+    stage.bring_key();
+    let (from, to) = (shown(stage.server.data_dir()).to_owned(), shown(stage.place.path()).to_owned());
+    let file = shown(&stage.backup()).to_owned();
+    let again = format!("{file}.again");
+    let shell = Shell::bare();
+    let (code, out) = shell.on_terminal("", &format!("chathook backup {again} --data-dir {from}")).await;
+    assert!(code == 0 && out.contains("written, the database takes") && out.contains('\r'), "{out:?}");
+    let (code, out) = shell.on_terminal("", &format!("chathook restore {file} --data-dir {to}")).await;
+    assert!(
+        code == 0 && out.contains("opied") && out.contains("\u{1b}[K") && out.contains("checked and whole"),
+        "{out:?}"
+    );
+    let ran = stage.restore(&["--force"]).await;
+    assert!(!ran.done().contains('\r'), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_backup_tells_programs_what_it_made_and_scripts_why_it_made_none() {
+    let stage = Stage::new().await;
+    let data_dir = shown(stage.server.data_dir()).to_owned();
+    let file = stage.kept.path().join("other.db");
+    let arguments = ["backup", shown(&file), "--data-dir", &data_dir, "--json"];
+    let made = Shell::bare().run(&arguments).await.json();
+    let bytes = fs::metadata(&file).expect("made").len();
+    assert_eq!(made, json!({"file": shown(&file), "bytes": bytes}));
+    assert!(ended(&Shell::bare().run(&arguments).await, 6).contains("exists already"));
+    let nowhere = ["backup", "copy.db", "--data-dir", "nowhere"];
+    assert!(ended(&Shell::bare().run(&nowhere).await, 4).contains("There is no database"));
+    let unfit = ["backup", "copy.db", "--config", "nowhere.toml"];
+    assert!(ended(&Shell::bare().run(&unfit).await, 2).contains("--config"));
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::in_time;
@@ -81,10 +81,18 @@ impl Shell {
         Ran { code, out: text(output.stdout), err: text(output.stderr) }
     }
 
+    /// On a terminal of its own, with this typed; standard error is there as well. `script` makes the terminal:
+    /// it is of bsdutils, which no Debian lacks.
+    pub async fn on_terminal(&self, typed: &str, command: &str) -> (i32, String) {
+        let words = ["script", "--quiet", "--return", "--command", command, "/dev/null"];
+        let ran = self.run_under(&words, typed).await;
+        (ran.code, ran.out)
+    }
+
     /// A command that goes on until it is dropped.
     pub fn start(&self, arguments: &[&str]) -> Going {
         let words = [&[env!("CARGO_BIN_EXE_chathook")], arguments].concat();
-        let mut child = self.command(&words).spawn().expect("the binary runs");
+        let mut child = self.command(&words).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let stdout = child.stdout.take().expect("its output is ours");
         Going { child, lines: BufReader::new(stdout).lines() }
     }
@@ -137,17 +145,13 @@ impl Going {
         in_time("the command prints a line", self.lines.next_line()).await.expect("text").expect("a line")
     }
 
-    /// Tells it to stop, as a person's Ctrl-C or a supervisor does.
+    /// Tells it to stop, as a supervisor does.
     pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// Tells it to read its files again, as a supervisor's reload does.
-    pub fn hang_up(&self) {
-        self.signal("-HUP");
-    }
-
-    fn signal(&self, signal: &str) {
+    /// Sends it a signal; Ctrl-C is `-INT`.
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().expect("it runs").to_string();
         std::process::Command::new("kill").args([signal, &pid]).status().expect("kill runs");
     }
@@ -156,5 +160,13 @@ impl Going {
     pub async fn ended(&mut self) -> i32 {
         let status = in_time("the command ends", self.child.wait()).await.expect("it is ours to wait for");
         status.code().expect("no signal ends it")
+    }
+
+    /// What it said on standard error until it ended.
+    pub async fn remarks(&mut self) -> String {
+        let mut stderr = self.child.stderr.take().expect("its errors are ours");
+        let mut text = String::new();
+        in_time("the command ends", stderr.read_to_string(&mut text)).await.expect("it says text");
+        text
     }
 }
