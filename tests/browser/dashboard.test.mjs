@@ -2,16 +2,10 @@
 // SCREENSHOTS, if set, names a directory for pictures of the pages: light, dark, and on a phone.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
 import { DESK, looker } from "./look.mjs";
-
-const KEY = "dev-key";
-const SECRET = "dev-secret";
-
-const url = process.env.CHATHOOK_URL;
-assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
+import { call, listen, logIn, url } from "./stage.mjs";
 
 let browser;
 let page;
@@ -20,13 +14,11 @@ let look;
 let app;
 const hook = () => `${app}/webhooks/audit`;
 
-/** An endpoint that takes everything. */
-const endpoint = createServer((request, response) => {
-  request.resume().on("end", () => response.end(JSON.stringify({ seen: request.headers["webhook-id"] })));
-});
+/** Takes everything. */
+let endpoint;
 
 before(async () => {
-  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  endpoint = await listen(({ headers }, _, response) => response.end(JSON.stringify({ seen: headers["webhook-id"] })));
   browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
   page = browser.page;
   look = await looker(page);
@@ -34,33 +26,18 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  endpoint.closeAllConnections();
   endpoint.close();
 });
 
-const endpointUrl = () => `http://127.0.0.1:${endpoint.address().port}/hook`;
 const button = (name, on = page) => on.getByRole("button", { name });
 const secretShown = () => page.locator("#flash-secret");
 
-async function logIn(secret = SECRET, on = page) {
-  await on.getByLabel("Management key").fill(KEY);
-  await on.getByLabel("Management secret").fill(secret);
-  await button("Log in", on).click();
-}
-
-async function manage(method, path, body) {
-  const headers = { key: KEY, secret: SECRET, "content-type": "application/json" };
-  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
-  assert.equal(answer.status, 200, path);
-  return (await answer.json()).data;
-}
-
 test("wrong credentials are refused, the right ones lead to the page that was asked for", async () => {
   await page.goto(`${url}/dashboard/apps/new`);
-  await logIn("not-it");
+  await logIn(page, "not-it");
   await page.getByRole("alert").filter({ hasText: "wrong" }).waitFor();
   await look("log-in");
-  await logIn();
+  await logIn(page);
   await page.getByRole("heading", { name: "New app" }).waitFor();
 });
 
@@ -81,16 +58,19 @@ test("an app is made, with its keys in sight and times in the reader's zone", as
   await look("settings");
 });
 
-test("a setting that cannot be is refused at its field, and kept as typed", async () => {
+test("settings that cannot be are all refused at their fields, and kept as typed", async () => {
   await page.getByLabel("Budget of a message").fill("7");
+  await page.getByLabel("Events", { exact: true }).fill("soon");
   await page.getByLabel("Allowed origins").fill("https://flowers.example\nhttps://other.example");
   await button("Save").click();
   await page.getByText("Must be a whole number from 100 to 5000.").waitFor();
+  await page.getByText("Must be a whole number from 1 to 36500.").waitFor();
   assert.equal(await page.getByLabel("Budget of a message").inputValue(), "7");
   await page.getByLabel("Budget of a message").fill("1500");
+  await page.getByLabel("Events", { exact: true }).fill("30");
   await button("Save").click();
   await page.getByRole("status").filter({ hasText: "saved" }).waitFor();
-  const settings = await manage("GET", `/apps/${app.split("/").pop()}/settings`);
+  const settings = await call("GET", `/apps/${app.split("/").pop()}/settings`);
   assert.equal(settings.beforeMessageBudgetMs, 1500);
   assert.deepEqual(settings.allowedOrigins, ["https://flowers.example", "https://other.example"]);
 });
@@ -110,7 +90,7 @@ test("a webhook whose URL is refused says why at the field; mended, it shows its
   await why.filter({ hasText: "Is refused" }).waitFor();
   await look("webhook-refused");
   assert.ok(await page.getByLabel("after_message", { exact: true }).isChecked(), "what was ticked stays so");
-  await page.getByLabel("URL").fill(endpointUrl());
+  await page.getByLabel("URL").fill(endpoint.url);
   await button("Make the webhook").click();
   await secretShown().waitFor();
   assert.match(await secretShown().textContent(), /^whsec_/);
@@ -139,9 +119,9 @@ test("a test shows the request and the answer, without leaving the page", async 
 
 test("the page follows what happens elsewhere", async () => {
   const path = `/apps/${app.split("/").pop()}/webhooks/audit`;
-  await manage("PUT", path, { enabled: false });
+  await call("PUT", path, { enabled: false });
   await page.locator("#live").getByText("disabled", { exact: true }).waitFor();
-  await manage("PUT", path, { enabled: true });
+  await call("PUT", path, { enabled: true });
   await page.locator("#live").getByText("on", { exact: true }).waitFor();
   assert.ok(await page.evaluate(() => globalThis.stayed), "the page was loaded anew");
 });
@@ -168,7 +148,7 @@ test("a webhook is changed, and what is not named stays", async () => {
   await page.getByLabel("Patience").fill("unlimited");
   await button("Save").click();
   await page.getByText("the order is strict").waitFor();
-  const triggers = await manage("GET", `/apps/${app.split("/").pop()}/webhooks/audit/triggers`);
+  const triggers = await call("GET", `/apps/${app.split("/").pop()}/webhooks/audit/triggers`);
   assert.deepEqual(triggers.map(({ id }) => id), ["after_message"]);
   await page.getByRole("navigation", { name: "This app" }).getByRole("link", { name: "Webhooks" }).click();
   await look("webhooks");
@@ -193,14 +173,28 @@ test("everything is reached by keyboard, and a page begins with a way past its h
 test("without JavaScript the same things are done", async () => {
   const other = await openBrowser({ javaScriptEnabled: false });
   await other.page.goto(hook());
-  await logIn(SECRET, other.page);
+  await logIn(other.page);
   await button("Send a test of after_message", other.page).click();
   await other.page.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
   assert.equal(new URL(other.page.url()).hash, "#tested");
   assert.match(await other.page.locator("time").first().textContent(), /UTC$/);
+  await other.page.getByRole("link", { name: "Deliveries" }).click();
+  await other.page.getByLabel("Since (UTC)").fill("2026-01-01T00:00");
+  await button("Show", other.page).click();
+  assert.equal(new URL(other.page.url()).searchParams.get("since"), "2026-01-01T00:00");
+  assert.match(await other.page.getByLabel("Since (UTC)").inputValue(), /^2026-01-01T00:00/);
   await button("Log out", other.page).click();
   await other.page.getByLabel("Management key").waitFor();
   await other.close();
+});
+
+test("a page whose webhook is deleted elsewhere says so", async () => {
+  const webhooks = `/apps/${app.split("/").pop()}/webhooks`;
+  await call("POST", webhooks, { id: "brief", name: "Brief", webhookURL: endpoint.url });
+  await page.goto(`${app}/webhooks/brief`);
+  await page.getByRole("heading", { name: "Brief" }).waitFor();
+  await call("DELETE", `${webhooks}/brief`);
+  await page.getByText("There is no webhook with the id 'brief'.").waitFor();
 });
 
 test("a webhook and its app are deleted, and gone", async () => {

@@ -2,39 +2,33 @@
 // before_message did, and what happened to the message. CHATHOOK_URL names a running `chathook dev`.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
 import { DESK, looker } from "./look.mjs";
-
-const KEYS = { key: "dev-key", secret: "dev-secret", "content-type": "application/json" };
-
-const url = process.env.CHATHOOK_URL;
-assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
+import { listen, logIn, makeApp, send, url } from "./stage.mjs";
 
 let browser;
 let page;
 let look;
 let app;
-let apikey;
+let endpoint;
 let messageId;
+/** The reader's, nine hours before UTC all year. */
+const ZONE = "Asia/Tokyo";
+/** Of a stream, and some more: nothing tells of what does not happen. */
+const TWO_LOOKS_MS = 1_200;
+/** After which a page looks by itself. */
+const LOOK_EVERY_MS = 15_000;
+/** Well below that. */
+const AT_ONCE = { timeout: 6_000 };
 /** What the endpoint answers to a delivery; to before_message it always adds a note. */
 let status = 503;
 const arrived = [];
 
-const endpoint = createServer(async (request, response) => {
-  let body = "";
-  for await (const chunk of request.setEncoding("utf8")) body += chunk;
-  const { trigger } = JSON.parse(body);
-  if (trigger === "before_message") return response.end(JSON.stringify({ language: "en" }));
-  arrived.push(request.headers);
+function answer({ headers }, body, response) {
+  if (JSON.parse(body).trigger === "before_message") return response.end(JSON.stringify({ language: "en" }));
+  arrived.push(headers);
   return response.writeHead(status).end(status === 200 ? "{}" : "the disk is full");
-});
-
-async function call(method, path, body, headers = KEYS) {
-  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
-  assert.equal(answer.status, 200, `${method} ${path}: ${await answer.clone().text()}`);
-  return (await answer.json()).data;
 }
 
 const button = (name) => page.getByRole("button", { name, exact: true });
@@ -42,22 +36,17 @@ const section = (name) =>
   page.getByRole("navigation", { name: "This app" }).getByRole("link", { name, exact: true }).click();
 
 before(async () => {
-  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
-  browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
+  endpoint = await listen(answer);
+  browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce", timezoneId: ZONE });
   page = browser.page;
   look = await looker(page);
-  const made = await call("POST", "/apps", { name: "Deliveries", region: "us", version: "3" });
-  app = `/apps/${made.id}`;
-  apikey = Object.values(made.apiKeys).find((key) => key.scope === "fullAccess").apiKey;
-  await page.goto(`${url}/dashboard${app}/deliveries`);
-  await page.getByLabel("Management key").fill(KEYS.key);
-  await page.getByLabel("Management secret").fill(KEYS.secret);
-  await page.getByRole("button", { name: "Log in" }).click();
+  app = await makeApp("Deliveries");
+  await page.goto(`${url}/dashboard${app.path}/deliveries`);
+  await logIn(page);
 });
 
 after(async () => {
   await browser?.close();
-  endpoint.closeAllConnections();
   endpoint.close();
 });
 
@@ -71,14 +60,12 @@ test("a webhook made in the dashboard is seen to fail, without a reload", async 
   await page.getByRole("link", { name: "New webhook" }).click();
   await page.getByLabel("Id", { exact: true }).fill("audit");
   await page.getByLabel("Name", { exact: true }).fill("Audit trail");
-  await page.getByLabel("URL").fill(`http://127.0.0.1:${endpoint.address().port}/hook`);
+  await page.getByLabel("URL").fill(endpoint.url);
   await page.getByLabel("before_message", { exact: true }).check();
   await page.getByLabel("after_message", { exact: true }).check();
   await button("Make the webhook").click();
   await section("Deliveries");
-  const headers = { apikey, onBehalfOf: "ana", "content-type": "application/json" };
-  const draft = { receiver: "ben", receiverType: "user", data: { text: "<b>lunch?</b>" } };
-  messageId = (await call("POST", "/v3/messages", draft, headers)).id;
+  messageId = (await send(app, "ana", "ben", "<b>lunch?</b>")).id;
   await page.getByRole("row", { name: /audit 1 .*waiting 503/ }).waitFor();
   await look("deliveries");
 });
@@ -112,7 +99,7 @@ test("what was delivered is replayed as a delivery of its own", async () => {
   await page.getByRole("navigation", { name: "Where this is" }).getByRole("link", { name: "audit" }).click();
   await page.getByRole("link", { name: "Replay" }).click();
   await look("replays");
-  await page.getByLabel("Since (UTC)").fill("2020-01-01T00:00");
+  await page.getByLabel("Since (Asia/Tokyo)").fill("2020-01-01T00:00");
   await button("Replay to audit").click();
   await page.getByRole("heading", { name: /Replay 1 done/ }).waitFor();
   await look("replay");
@@ -122,9 +109,63 @@ test("what was delivered is replayed as a delivery of its own", async () => {
   assert.equal(arrived[2]["chathook-replay"], "1");
 });
 
+test("a new delivery is seen at once, and a page that nobody sees fetches nothing", async () => {
+  await page.goto(`${url}/dashboard${app.path}/deliveries`);
+  const known = page.getByRole("row", { name: /audit 2/ });
+  await known.evaluate((row) => {
+    globalThis.touched = [];
+    new MutationObserver((records) => globalThis.touched.push(...records.map(({ type }) => type)))
+      .observe(row, { attributes: true, characterData: true, childList: true, subtree: true });
+  });
+  await send(app, "ben", "chloe", "at once");
+  await page.getByRole("row", { name: /audit 3 .*delivered 200/ }).waitFor(AT_ONCE);
+  assert.deepEqual(await page.evaluate(() => globalThis.touched), [], "what stays as it is is left alone");
+  const show = (isHidden) => page.evaluate((isHidden) => {
+    Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, isHidden);
+  // The delivery's second event has been and gone.
+  await page.waitForTimeout(TWO_LOOKS_MS);
+  await show(true);
+  const asked = [];
+  const note = (request) => asked.push(request.url());
+  page.on("request", note);
+  await send(app, "ben", "dev", "unseen");
+  while (arrived.length < 5) await new Promise((resolve) => setTimeout(resolve, 20));
+  await page.waitForTimeout(TWO_LOOKS_MS);
+  page.off("request", note);
+  assert.deepEqual(asked, []);
+  await show(false);
+  await page.getByRole("row", { name: /audit 4/ }).waitFor(AT_ONCE);
+});
+
+test("a page without a stream looks by itself now and then", async () => {
+  const other = await browser.context.newPage();
+  await other.route("**/changes", (route) => route.abort());
+  await other.clock.install();
+  await other.goto(`${url}/dashboard${app.path}/deliveries`);
+  await other.getByRole("row", { name: /audit 4/ }).waitFor();
+  await send(app, "chloe", "dev", "untold");
+  while (arrived.length < 6) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(await other.getByRole("row", { name: /audit 5/ }).count(), 0);
+  await other.clock.fastForward(LOOK_EVERY_MS);
+  await other.getByRole("row", { name: /audit 5/ }).waitFor(AT_ONCE);
+  await other.close();
+});
+
+test("moments are typed and shown in the reader's zone, and sent exactly", async () => {
+  const since = page.getByLabel("Since (Asia/Tokyo)");
+  await since.fill("2026-01-01T08:30");
+  await button("Show").click();
+  await page.waitForURL(/since=/);
+  assert.equal(new URL(page.url()).searchParams.get("since"), "2025-12-31T23:30:00.000Z");
+  assert.equal(await since.inputValue(), "2026-01-01T08:30");
+  await page.getByRole("row", { name: /audit 4/ }).waitFor();
+});
+
 test("what before_message did is listed, and the message tells all that happened to it", async () => {
   await section("before_message");
-  await page.getByRole("row", { name: /inject added language/ }).getByRole("link", { name: "message" }).click();
+  await page.getByRole("row", { name: /inject added language/ }).last().getByRole("link", { name: "message" }).click();
   await page.getByRole("heading", { name: `Message ${messageId}` }).waitFor();
   await page.goBack();
   await look("before-message");

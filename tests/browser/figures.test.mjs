@@ -2,67 +2,40 @@
 // CHATHOOK_URL says where it is. SCREENSHOTS, if set, names a directory for pictures: light, dark, and on a phone.
 
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
 import { DESK, looker } from "./look.mjs";
-
-const KEYS = { key: "dev-key", secret: "dev-secret", "content-type": "application/json" };
-
-const url = process.env.CHATHOOK_URL;
-assert.ok(url, "CHATHOOK_URL must name a running chathook dev, such as http://127.0.0.1:8080");
+import { call, listen, logIn, makeApp, send, url } from "./stage.mjs";
 
 let browser;
 let page;
 let look;
-/** The app that this test makes, below the dashboard's root. */
 let app;
-let apikey;
+let endpoint;
 let status = 200;
 
-/** An endpoint that answers what it is told to. */
-const endpoint = createServer((request, response) => {
-  request.resume().on("end", () => response.writeHead(status).end());
-});
-
-async function call(method, path, body, headers = KEYS) {
-  const answer = await fetch(url + path, { method, headers, body: body && JSON.stringify(body) });
-  assert.equal(answer.status, 200, `${method} ${path}: ${await answer.clone().text()}`);
-  return (await answer.json()).data;
-}
-
-async function send(from, to, text) {
-  const headers = { apikey, onBehalfOf: from, "content-type": "application/json" };
-  return call("POST", "/v3/messages", { receiver: to, receiverType: "user", data: { text } }, headers);
-}
-
 before(async () => {
-  await new Promise((resolve) => endpoint.listen(0, "127.0.0.1", resolve));
+  endpoint = await listen((request, body, response) => response.writeHead(status).end());
   browser = await openBrowser({ viewport: DESK, deviceScaleFactor: 1, reducedMotion: "reduce" });
   page = browser.page;
   look = await looker(page);
-  const made = await call("POST", "/apps", { name: "Figures", region: "eu", version: "3" });
-  apikey = Object.values(made.apiKeys).find((key) => key.scope === "fullAccess").apiKey;
-  app = `/apps/${made.id}`;
-  await page.goto(`${url}/dashboard${app}/overview`);
-  await page.getByLabel("Management key").fill(KEYS.key);
-  await page.getByLabel("Management secret").fill(KEYS.secret);
-  await page.getByRole("button", { name: "Log in" }).click();
+  app = await makeApp("Figures");
+  await page.goto(`${url}/dashboard${app.path}/overview`);
+  await logIn(page);
 });
 
 after(async () => {
   await browser?.close();
-  endpoint.closeAllConnections();
   endpoint.close();
 });
 
 test("an app without a webhook says what to do next, and its figures follow without a reload", async () => {
   await page.getByText("This app has no webhook yet").waitFor();
   await look("overview-empty");
-  const hook = { id: "audit", name: "Audit", webhookURL: `http://127.0.0.1:${endpoint.address().port}/hook` };
-  await call("POST", `${app}/webhooks`, hook);
-  await call("POST", `${app}/webhooks/audit/triggers`, { triggerIds: ["after_message"] });
-  for (let n = 0; n < 5; n += 1) await send("ana", "ben", `hello ${n}`);
+  const hook = { id: "audit", name: "Audit", webhookURL: endpoint.url };
+  await call("POST", `${app.path}/webhooks`, hook);
+  await call("POST", `${app.path}/webhooks/audit/triggers`, { triggerIds: ["after_message"] });
+  for (let n = 0; n < 5; n += 1) await send(app, "ana", "ben", `hello ${n}`);
   await page.getByRole("img", { name: "Messages and deliveries per minute" }).waitFor();
   await page.getByRole("heading", { name: "Nothing needs a person" }).waitFor();
 });
@@ -71,7 +44,7 @@ test("an endpoint that fails comes first in the overview, and leads to its healt
   status = 503;
   for (const [from, to] of [["ana", "ben"], ["ana", "chloe"], ["ana", "dev"], ["ana", "emma"], ["ben", "chloe"],
     ["ben", "dev"], ["ben", "emma"], ["chloe", "dev"], ["chloe", "emma"], ["dev", "emma"]]) {
-    await send(from, to, "is anybody there?");
+    await send(app, from, to, "is anybody there?");
   }
   const needs = page.locator("section", { has: page.getByRole("heading", { name: "Needs a person" }) });
   await needs.getByText("Nothing has succeeded").waitFor();
@@ -86,9 +59,9 @@ test("an endpoint that fails comes first in the overview, and leads to its healt
 });
 
 test("a moderator that fails is silent in sight, on the pages of one that is only asked", async () => {
-  const hook = { id: "gate", name: "Gate", webhookURL: `http://127.0.0.1:${endpoint.address().port}/hook` };
-  await call("POST", `${app}/webhooks`, hook);
-  await call("POST", `${app}/webhooks/gate/triggers`, { triggerIds: ["before_message"] });
+  const hook = { id: "gate", name: "Gate", webhookURL: endpoint.url };
+  await call("POST", `${app.path}/webhooks`, hook);
+  await call("POST", `${app.path}/webhooks/gate/triggers`, { triggerIds: ["before_message"] });
   await send("ana", "ben", "may I?");
   await page.goto(`${url}/dashboard${app}/webhooks/gate/health`);
   await page.getByText("It gave no usable answer to 1 of the last 1 calls").waitFor();

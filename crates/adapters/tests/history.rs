@@ -205,11 +205,11 @@ async fn events_that_are_no_longer_kept_are_gone_and_the_oldest_kept_is_named() 
     for (after, oldest) in [(0, "5"), (3, "5"), (6, "8")] {
         let refusal = house.sequences(EventsFrom::After(after), 10).await.expect_err("it is gone");
         assert_eq!(refusal.code, Code::EventsGone);
-        assert_eq!(refusal.fact, Some(("oldest", oldest.to_owned())));
+        assert_eq!(refusal.details, [("oldest".to_owned(), oldest.to_owned())]);
     }
     house.alter("DELETE FROM event");
     let refusal = house.sequences(EventsFrom::After(0), 10).await.expect_err("all are gone");
-    assert_eq!(refusal.fact, Some(("oldest", "11".to_owned())));
+    assert_eq!(refusal.details, [("oldest".to_owned(), "11".to_owned())]);
     assert_eq!(house.sequences(EventsFrom::Oldest, 10).await, Ok(vec![]));
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fields::Fields;
 use crate::ids::{AppId, Time};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Complaints, Refusal};
 use crate::retention::Retention;
 
 /// Bytes of a change of the retention, as JSON.
@@ -61,26 +61,19 @@ impl Settings {
     pub fn changed_by(&self, body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(body)?;
         let known = self.to_json();
-        if let Some(stranger) = fields.map().keys().find(|k| known.get(k.as_str()).is_none()) {
-            return Err(Refusal::field(Code::BadRequest, stranger, "is not a setting"));
+        let (mut changed, mut wrong) = (self.clone(), Complaints::default());
+        for stranger in fields.map().keys().filter(|k| known.get(k.as_str()).is_none()) {
+            wrong.of::<()>(Err(Refusal::field(Code::BadRequest, stranger, "is not a setting")));
         }
-        let mut changed = self.clone();
-        if let Some(ms) = fields.number("beforeMessageBudgetMs", 100, 5_000)? {
-            changed.before_message_budget_ms = ms;
+        let budget_ms = fields.number("beforeMessageBudgetMs", 100, 5_000);
+        wrong.set_named(&mut changed.before_message_budget_ms, budget_ms);
+        wrong.set_named(&mut changed.before_message_on_edit, fields.flag("beforeMessageOnEdit"));
+        wrong.set_named(&mut changed.edits_through_after_message, fields.flag("editsThroughAfterMessage"));
+        wrong.set_named(&mut changed.allowed_origins, fields.texts("allowedOrigins", 100, 255));
+        if let Some(Some(days)) = wrong.of(fields.object("retention", RETENTION_BYTES_MAX)) {
+            wrong.set(&mut changed.retention, self.retention.changed_by(&days));
         }
-        if let Some(flag) = fields.flag("beforeMessageOnEdit")? {
-            changed.before_message_on_edit = flag;
-        }
-        if let Some(flag) = fields.flag("editsThroughAfterMessage")? {
-            changed.edits_through_after_message = flag;
-        }
-        if let Some(origins) = fields.texts("allowedOrigins", 100, 255)? {
-            changed.allowed_origins = origins;
-        }
-        if let Some(days) = fields.object("retention", RETENTION_BYTES_MAX)? {
-            changed.retention = changed.retention.changed_by(&days)?;
-        }
-        Ok(changed)
+        wrong.end().map(|()| changed)
     }
 
     #[must_use]
@@ -145,18 +138,32 @@ pub struct AppDraft {
 impl AppDraft {
     pub fn parse(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(body)?;
-        let name = fields.required_text("name", 100)?;
-        let region = fields.text("region", 10)?.unwrap_or_else(|| "us".to_owned());
-        if !["us", "eu", "in"].contains(&region.as_str()) {
-            return Err(Refusal::field(Code::BadRequest, "region", "must be 'us', 'eu' or 'in'"));
+        let mut wrong = Complaints::default();
+        let mut draft = Self { name: String::new(), region: "us".to_owned(), with_sample_data: true };
+        wrong.set(&mut draft.name, fields.required_text("name", 100));
+        wrong.set_named(&mut draft.region, region(&fields));
+        wrong.of(check_version(&fields));
+        wrong.set_named(
+            &mut draft.with_sample_data,
+            fields.flag("skipSampleData").map(|skip| skip.map(|skip| !skip)),
+        );
+        wrong.end().map(|()| draft)
+    }
+}
+
+fn region(fields: &Fields<'_>) -> Result<Option<String>, Refusal> {
+    let region = fields.text("region", 10)?;
+    match region.as_deref() {
+        None | Some("us" | "eu" | "in") => Ok(region),
+        Some(_) => Err(Refusal::field(Code::BadRequest, "region", "must be 'us', 'eu' or 'in'")),
+    }
+}
+
+fn check_version(fields: &Fields<'_>) -> Result<(), Refusal> {
+    match fields.get("version") {
+        Some(version) if version.as_str() != Some("3") && version.as_i64() != Some(3) => {
+            Err(Refusal::field(Code::BadRequest, "version", "must be \"3\""))
         }
-        if let Some(version) = fields.get("version")
-            && version.as_str() != Some("3")
-            && version.as_i64() != Some(3)
-        {
-            return Err(Refusal::field(Code::BadRequest, "version", "must be \"3\""));
-        }
-        let with_sample_data = !fields.flag("skipSampleData")?.unwrap_or(false);
-        Ok(Self { name, region, with_sample_data })
+        Some(_) | None => Ok(()),
     }
 }

@@ -85,27 +85,46 @@ pub struct Refusal {
     pub message: String,
     /// The field at fault, where one is.
     pub field: Option<String>,
-    /// A value that its sender needs to go on, under the name that `details` gives it.
-    pub fact: Option<(&'static str, String)>,
+    /// What `details` says beside it, by name: what is wrong with further fields, or a value that its sender needs to
+    /// go on.
+    pub details: Vec<(String, String)>,
 }
 
 impl Refusal {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, fact: None }
+        Self { code, message: message.into(), field: None, details: Vec::new() }
     }
 
     /// A complaint about one field: "`field` complaint."
     #[must_use]
     pub fn field(code: Code, field: &str, complaint: &str) -> Self {
         let message = format!("The field '{field}' {complaint}.");
-        Self { code, message, field: Some(field.to_owned()), fact: None }
+        Self { code, message, field: Some(field.to_owned()), details: Vec::new() }
     }
 
     /// The same refusal with a value that its sender needs.
     #[must_use]
-    pub fn with_fact(self, name: &'static str, value: impl ToString) -> Self {
-        Self { fact: Some((name, value.to_string())), ..self }
+    pub fn with_fact(mut self, name: &str, value: impl ToString) -> Self {
+        self.details.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// The same refusal, which says of the other's fields as well what is wrong with them.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.details.extend(other.field.map(|field| (field, other.message)));
+        self.details.extend(other.details);
+        self
+    }
+
+    /// What is wrong with this field.
+    #[must_use]
+    pub fn of_field(&self, name: &str) -> Option<&str> {
+        if self.field.as_deref() == Some(name) {
+            return Some(&self.message);
+        }
+        self.details.iter().find(|(field, _)| field == name).map(|(_, message)| message.as_str())
     }
 
     /// The store cannot write now; the caller may try again.
@@ -115,5 +134,79 @@ impl Refusal {
             Code::StoreUnavailable,
             "The server cannot store anything at the moment. Try again shortly.",
         )
+    }
+}
+
+/// Gathers what is wrong with each of several fields, so that their sender hears of all at once.
+#[derive(Debug, Default)]
+pub struct Complaints(Option<Refusal>);
+
+impl Complaints {
+    /// What was read, where it could be.
+    pub fn of<T>(&mut self, read: Result<T, Refusal>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(refusal) => {
+                self.0 = Some(match self.0.take() {
+                    Some(first) => first.and(refusal),
+                    None => refusal,
+                });
+                None
+            }
+        }
+    }
+
+    /// Sets what was read; what could not be read stays as it is.
+    pub fn set<T>(&mut self, place: &mut T, read: Result<T, Refusal>) {
+        if let Some(value) = self.of(read) {
+            *place = value;
+        }
+    }
+
+    /// Sets what was named and read; all else stays as it is.
+    pub fn set_named<T>(&mut self, place: &mut T, read: Result<Option<T>, Refusal>) {
+        if let Some(Some(value)) = self.of(read) {
+            *place = value;
+        }
+    }
+
+    /// The first of all, with the others in its details.
+    pub fn end(self) -> Result<(), Refusal> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_complaint_stands_for_all_and_carries_the_others() {
+        let mut wrong = Complaints::default();
+        let mut number = 7;
+        wrong.set_named(&mut number, Err(Refusal::field(Code::BadRequest, "a", "is odd")));
+        wrong.set_named(&mut number, Ok(None));
+        assert_eq!(number, 7);
+        wrong.set(&mut number, Ok(8));
+        let nested = Refusal::field(Code::BadRequest, "b", "is odd").and(Refusal::field(
+            Code::TriggerNotFound,
+            "c",
+            "is none",
+        ));
+        assert_eq!(wrong.of::<()>(Err(nested)), None);
+        assert_eq!(number, 8);
+        let refusal = wrong.end().expect_err("three are wrong");
+        assert_eq!((refusal.code, &*refusal.message), (Code::BadRequest, "The field 'a' is odd."));
+        let told = ["a", "b", "c", "d"].map(|field| refusal.of_field(field));
+        assert_eq!(
+            told,
+            [
+                Some("The field 'a' is odd."),
+                Some("The field 'b' is odd."),
+                Some("The field 'c' is none."),
+                None
+            ]
+        );
+        assert_eq!(Complaints::default().end(), Ok(()));
     }
 }

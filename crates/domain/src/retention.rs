@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fields::Fields;
 use crate::ids::Time;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Complaints, Refusal};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -41,7 +41,7 @@ impl Retention {
 
     /// This retention with what `change` names changed; `null` there is for ever.
     pub fn changed_by(self, change: &Map<String, Value>) -> Result<Self, Refusal> {
-        let mut changed = self;
+        let (mut changed, mut wrong) = (self, Complaints::default());
         for (name, value) in change {
             let days = match name.as_str() {
                 "events" => &mut changed.events,
@@ -49,12 +49,13 @@ impl Retention {
                 "messages" => &mut changed.messages,
                 _ => {
                     let field = format!("retention.{name}");
-                    return Err(Refusal::field(Code::BadRequest, &field, "is not a setting"));
+                    wrong.of::<()>(Err(Refusal::field(Code::BadRequest, &field, "is not a setting")));
+                    continue;
                 }
             };
-            *days = parse_days(name, value)?;
+            wrong.set(days, parse_days(name, value));
         }
-        Ok(changed)
+        wrong.end().map(|()| changed)
     }
 
     /// The moments before which all is to go.

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::fields::Fields;
 use crate::ids::{Time, WebhookId};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Complaints, Refusal};
 use crate::signature::Secrets;
 use crate::trigger::Trigger;
 
@@ -268,19 +268,32 @@ pub struct WebhookDraft {
 impl WebhookDraft {
     pub fn parse(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(body)?;
+        let mut wrong = Complaints::default();
         if fields.get("triggers").is_some() {
-            return Err(Refusal::field(
-                Code::BadRequest,
-                "triggers",
-                "is not taken here; add triggers with POST …/triggers",
-            ));
+            let complaint = "is not taken here; add triggers with POST …/triggers";
+            wrong.of::<()>(Err(Refusal::field(Code::BadRequest, "triggers", complaint)));
         }
-        let id = WebhookId::parse("id", &fields.required_text("id", 50)?)?;
-        let name = fields.required_text("name", 50)?;
-        let url = EndpointUrl::parse("webhookURL", &fields.required_text("webhookURL", 255)?)?;
-        let blank = Config {
-            name,
-            url,
+        let id = fields.required_text("id", 50).and_then(|id| WebhookId::parse("id", &id));
+        let id = wrong.of(id);
+        for required in ["name", "webhookURL"] {
+            if fields.get(required).is_none() {
+                wrong.of(fields.required_text(required, 255));
+            }
+        }
+        let config = wrong.of(Config::blank().changed_by(body));
+        wrong.end()?;
+        let read = "nothing is wrong with it";
+        Ok(Self { id: id.expect(read), config: config.expect(read) })
+    }
+}
+
+impl Config {
+    /// What a webhook is where its maker says nothing, with a name and a URL that no webhook has.
+    fn blank() -> Self {
+        let url = Url::parse("https://none.invalid/").expect("a URL");
+        Self {
+            name: String::new(),
+            url: EndpointUrl { written: url.to_string(), url },
             use_basic_auth: false,
             credentials: None,
             enabled: true,
@@ -288,45 +301,33 @@ impl WebhookDraft {
             on_failure: OnFailure::Propagate,
             timeout_ms: 10_000,
             patience: Patience::default(),
-        };
-        Ok(Self { id, config: blank.changed_by(body)? })
+        }
     }
-}
 
-impl Config {
     /// This configuration with the fields named in `body` changed.
     pub fn changed_by(&self, body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(body)?;
-        let mut changed = self.clone();
+        let (mut changed, mut wrong) = (self.clone(), Complaints::default());
         if fields.get("name").is_some() {
-            changed.name = fields.required_text("name", 50)?;
+            wrong.set(&mut changed.name, fields.required_text("name", 50));
         }
         if fields.get("webhookURL").is_some() {
-            changed.url = EndpointUrl::parse("webhookURL", &fields.required_text("webhookURL", 255)?)?;
+            let text = fields.required_text("webhookURL", 255);
+            wrong.set(&mut changed.url, text.and_then(|text| EndpointUrl::parse("webhookURL", &text)));
         }
-        changed.enabled = fields.flag("enabled")?.unwrap_or(changed.enabled);
-        changed.retry_on_failure = fields.flag("retryOnFailure")?.unwrap_or(changed.retry_on_failure);
-        changed.use_basic_auth = fields.flag("useBasicAuth")?.unwrap_or(changed.use_basic_auth);
-        if let Some(ms) = fields.number("timeoutMs", 1_000, 30_000)? {
-            changed.timeout_ms = ms;
+        wrong.set_named(&mut changed.enabled, fields.flag("enabled"));
+        wrong.set_named(&mut changed.retry_on_failure, fields.flag("retryOnFailure"));
+        wrong.set_named(&mut changed.use_basic_auth, fields.flag("useBasicAuth"));
+        wrong.set_named(&mut changed.timeout_ms, fields.number("timeoutMs", 1_000, 30_000));
+        let patience = fields.get("patienceSeconds").map(Patience::parse).transpose();
+        wrong.set_named(&mut changed.patience, patience);
+        wrong.set_named(&mut changed.on_failure, on_failure(&fields));
+        let (username, password) = (plain(&fields, "username", 50), plain(&fields, "password", 100));
+        if let (Some(username), Some(password)) = (wrong.of(username), wrong.of(password)) {
+            let read = credentials(username, password, changed.credentials.take(), changed.use_basic_auth);
+            wrong.set(&mut changed.credentials, read);
         }
-        if let Some(given) = fields.get("patienceSeconds") {
-            changed.patience = Patience::parse(given)?;
-        }
-        if let Some(text) = fields.text("onFailure", 20)? {
-            changed.on_failure = OnFailure::parse(&text).ok_or_else(|| {
-                Refusal::field(Code::BadRequest, "onFailure", "must be 'propagate' or 'drop'")
-            })?;
-        }
-        changed.credentials = credentials(&fields, changed.credentials)?;
-        if changed.use_basic_auth && changed.credentials.is_none() {
-            return Err(Refusal::field(
-                Code::BadRequest,
-                "username",
-                "and 'password' are required with 'useBasicAuth'",
-            ));
-        }
-        Ok(changed)
+        wrong.end().map(|()| changed)
     }
 }
 
@@ -376,20 +377,31 @@ pub fn parse_trigger_ids(body: &Value) -> Result<Vec<Trigger>, Refusal> {
         .collect()
 }
 
-fn credentials(fields: &Fields<'_>, present: Option<Credentials>) -> Result<Option<Credentials>, Refusal> {
-    let username = plain(fields, "username", 50)?;
-    let password = plain(fields, "password", 100)?;
+fn on_failure(fields: &Fields<'_>) -> Result<Option<OnFailure>, Refusal> {
+    let Some(text) = fields.text("onFailure", 20)? else { return Ok(None) };
+    let complaint = || Refusal::field(Code::BadRequest, "onFailure", "must be 'propagate' or 'drop'");
+    OnFailure::parse(&text).map(Some).ok_or_else(complaint)
+}
+
+/// The half that is not named stays what it was; what Basic auth cannot do without must be there.
+fn credentials(
+    username: Option<String>,
+    password: Option<String>,
+    present: Option<Credentials>,
+    use_basic_auth: bool,
+) -> Result<Option<Credentials>, Refusal> {
+    let required =
+        |field, with: &str| Refusal::field(Code::BadRequest, field, &format!("is required with '{with}'"));
     match (username, password, present) {
+        (None, None, None) if use_basic_auth => {
+            Err(required("username", "useBasicAuth").and(required("password", "useBasicAuth")))
+        }
         (None, None, present) => Ok(present),
         (Some(username), Some(password), _) => Ok(Some(Credentials { username, password })),
-        (Some(username), None, Some(old)) => Ok(Some(Credentials { username, password: old.password })),
-        (None, Some(password), Some(old)) => Ok(Some(Credentials { username: old.username, password })),
-        (Some(_), None, None) => {
-            Err(Refusal::field(Code::BadRequest, "password", "is required with 'username'"))
-        }
-        (None, Some(_), None) => {
-            Err(Refusal::field(Code::BadRequest, "username", "is required with 'password'"))
-        }
+        (Some(username), None, Some(old)) => Ok(Some(Credentials { username, ..old })),
+        (None, Some(password), Some(old)) => Ok(Some(Credentials { password, ..old })),
+        (Some(_), None, None) => Err(required("password", "username")),
+        (None, Some(_), None) => Err(required("username", "password")),
     }
 }
 
@@ -397,9 +409,10 @@ fn credentials(fields: &Fields<'_>, present: Option<Credentials>) -> Result<Opti
 /// The published limit says "alphanumeric"; real passwords hold more, and a header can carry it.
 fn plain(fields: &Fields<'_>, field: &str, length_max: usize) -> Result<Option<String>, Refusal> {
     let Some(text) = fields.text(field, length_max)? else { return Ok(None) };
-    let is_fit = !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_graphic())
-        && (field != "username" || !text.contains(':'));
+    if text.is_empty() {
+        return Err(Refusal::field(Code::BadRequest, field, "must not be empty"));
+    }
+    let is_fit = text.bytes().all(|b| b.is_ascii_graphic()) && (field != "username" || !text.contains(':'));
     if is_fit {
         Ok(Some(text))
     } else {

@@ -68,6 +68,7 @@ impl Engine {
     pub async fn change_settings(&self, app: &AppId, body: &serde_json::Value) -> Result<Settings, Refusal> {
         let settings = self.app(app).await?.settings.changed_by(body)?;
         self.store.set_settings(app, settings.clone()).await.map_err(refuse)?;
+        self.tallies.changed(app);
         Ok(settings)
     }
 

@@ -95,6 +95,14 @@ impl Engine {
         }
     }
 
+    /// A number that is another when something of the app happened since it was last looked at; it costs no read
+    /// of the store, and who makes things happen nothing but an addition. A hint: a user who was made, or a
+    /// message that was marked as read, may go unseen.
+    #[must_use]
+    pub fn pulse(&self, app: &AppId) -> u64 {
+        self.tallies.pulse(app)
+    }
+
     /// What dispatch works with.
     #[must_use]
     pub fn means_of_dispatch(&self) -> Means {

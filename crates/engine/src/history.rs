@@ -93,6 +93,7 @@ impl Engine {
             }
             Hurried::Again { sequence } => sequence,
         };
+        self.tallies.changed(app);
         self.delivery(app, webhook, DeliveryId::Numbered(sequence)).await
     }
 
@@ -108,6 +109,7 @@ impl Engine {
         let now = self.clock.now();
         let cancelled = self.store.cancel_delivery(app, webhook, sequence, now).await.map_err(refuse)?;
         self.dispatch.cancel(cancelled.webhook_row, &cancelled.lane, sequence);
+        self.tallies.changed(app);
         self.delivery(app, webhook, id).await
     }
 

@@ -83,6 +83,7 @@ impl Engine {
         let live = self.live(caller);
         let told = Told::by(move |committed: &Committed| live.tell_committed(committed, method));
         let changed = self.store.change_message(&caller.app, id, change, caller.origin, told).await;
+        self.tallies.changed(&caller.app.id);
         Ok(changed.map_err(refuse)?.message)
     }
 

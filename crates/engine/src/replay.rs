@@ -32,6 +32,7 @@ impl Engine {
         let now = self.clock.now();
         let job = self.store.begin_replay(app, webhook, wanted, now).await.map_err(refuse)?;
         self.replay_nudge.notify_one();
+        self.tallies.changed(app);
         Ok(job)
     }
 
@@ -57,6 +58,7 @@ impl Engine {
         self.app(app).await?;
         let now = self.clock.now();
         let job = self.store.cancel_replay(app, webhook, row, now).await.map_err(refuse)?;
+        self.tallies.changed(app);
         job.ok_or_else(|| not_found(webhook, row))
     }
 

@@ -2,6 +2,7 @@
 //! there to the store (`health`). Counting takes one lock that is nobody's for long, and allocates once a minute.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use chathook_domain::delivery::{Settlement, outcome_name};
@@ -19,6 +20,9 @@ use crate::ports::tallies::Tallied;
 pub(crate) const SENDER_GONE: &str = "sender_gone";
 /// Minutes that wait on the shelf when the store has refused them: about 15 MiB. The oldest go first.
 const SHELF_MAX: usize = 4_000;
+/// A slot that was quiet is dropped, and another takes its place: with room for what one counts in its time, no two
+/// pulses of an app are the same.
+const PULSE_BITS: u32 = 32;
 /// Turns of `before_message` circuits that wait for the store; the oldest go first.
 const TURNS_WAITING_MAX: usize = 1_000;
 
@@ -27,6 +31,8 @@ pub struct Tallies {
     apps: RwLock<HashMap<AppId, OfApp>>,
     shelf: Mutex<VecDeque<Tallied>>,
     turns: Mutex<VecDeque<(i64, Turned, Time)>>,
+    /// How many slots there have been, each of which begins its pulse above those of all before it.
+    slots: AtomicU64,
     online: Mutex<HashMap<AppId, u64>>,
     /// Told when a turn waits.
     pub(crate) nudge: Notify,
@@ -49,6 +55,8 @@ struct Minutes {
     at: Option<Time>,
     tally: Box<Tally>,
     over: Vec<(Time, Box<Tally>)>,
+    /// How often anything was counted here.
+    pulse: u64,
 }
 
 /// Which minutes are meant.
@@ -64,7 +72,21 @@ impl Slot {
     fn count(&self, now: Time, count: impl FnOnce(&mut Tally)) {
         let mut minutes = self.0.lock().expect("no one panics while holding this lock");
         minutes.turn_to(Step::Minute.begin_of(now));
+        minutes.pulse += 1;
         count(&mut minutes.tally);
+    }
+
+    fn begin_pulse(&self, slots_before: u64) {
+        let mut minutes = self.0.lock().expect("no one panics while holding this lock");
+        minutes.pulse = minutes.pulse.max(slots_before << PULSE_BITS);
+    }
+
+    fn stir(&self) {
+        self.0.lock().expect("no one panics while holding this lock").pulse += 1;
+    }
+
+    fn pulse(&self) -> u64 {
+        self.0.lock().expect("no one panics while holding this lock").pulse
     }
 
     fn take(&self, which: Which) -> Vec<(Time, Box<Tally>)> {
@@ -286,14 +308,31 @@ impl Tallies {
         found
     }
 
+    /// Something of the app changed that no number counts.
+    pub(crate) fn changed(&self, app: &AppId) {
+        self.slot(app, None, Slot::stir);
+    }
+
+    /// A number that is another when anything of the app was counted since, or changed: for who looks whether to
+    /// look closer. It may be another for no reason, as when an app has been quiet for a minute.
+    pub(crate) fn pulse(&self, app: &AppId) -> u64 {
+        let apps = self.apps.read().expect("no one panics while holding this lock");
+        apps.get(app)
+            .map_or(0, |of_app| of_app.own.pulse() + of_app.webhooks.values().map(Slot::pulse).sum::<u64>())
+    }
+
     fn at(&self, app: &AppId, webhook: Option<&WebhookId>, now: Time, count: impl FnOnce(&mut Tally)) {
+        self.slot(app, webhook, |slot| slot.count(now, count));
+    }
+
+    fn slot(&self, app: &AppId, webhook: Option<&WebhookId>, work: impl FnOnce(&Slot)) {
         let apps = self.apps.read().expect("no one panics while holding this lock");
         let slot = apps.get(app).and_then(|of_app| match webhook {
             None => Some(&of_app.own),
             Some(webhook) => of_app.webhooks.get(webhook),
         });
         if let Some(slot) = slot {
-            return slot.count(now, count);
+            return work(slot);
         }
         drop(apps);
         let mut apps = self.apps.write().expect("no one panics while holding this lock");
@@ -302,7 +341,8 @@ impl Tallies {
             None => &of_app.own,
             Some(webhook) => of_app.webhooks.entry(webhook.clone()).or_default(),
         };
-        slot.count(now, count);
+        slot.begin_pulse(self.slots.fetch_add(1, Ordering::Relaxed));
+        work(slot);
     }
 }
 

@@ -3,7 +3,7 @@
 use chathook_domain::fields::Fields;
 use chathook_domain::ids::{AppId, WebhookId};
 use chathook_domain::listener::is_of_listener;
-use chathook_domain::refusal::{Code, Refusal};
+use chathook_domain::refusal::{Code, Complaints, Refusal};
 use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{EndpointUrl, Webhook, WebhookDraft};
@@ -14,6 +14,17 @@ use crate::ports::store::SwitchedOff;
 use crate::ports::upkeep::Doomed;
 
 impl Engine {
+    /// Reads a new webhook. A refusal says all that is wrong with it, and with its URL's address too.
+    pub fn draft_webhook(&self, body: &Value) -> Result<WebhookDraft, Refusal> {
+        let mut wrong = Complaints::default();
+        let draft = wrong.of(WebhookDraft::parse(body));
+        if let Some(url) = named_url(body) {
+            wrong.of(self.judge_url(&url));
+        }
+        wrong.end()?;
+        Ok(draft.expect("nothing is wrong with it"))
+    }
+
     /// Makes a webhook with a fresh signing secret, which the answer alone shows.
     pub async fn create_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.app(app).await?;
@@ -24,7 +35,9 @@ impl Engine {
     /// Makes a webhook whose URL is known to be fit.
     pub(crate) async fn make_webhook(&self, app: &AppId, draft: WebhookDraft) -> Result<Webhook, Refusal> {
         self.finish_removal(Doomed::Webhook(app.clone(), draft.id.clone())).await?;
-        self.store.create_webhook(app, draft, self.fresh_secret(), self.clock.now()).await.map_err(refuse)
+        let made = self.store.create_webhook(app, draft, self.fresh_secret(), self.clock.now()).await;
+        self.tallies.changed(app);
+        made.map_err(refuse)
     }
 
     /// In the order in which they were created.
@@ -48,10 +61,16 @@ impl Engine {
             return Err(Refusal::field(Code::BadRequest, "id", "cannot be changed"));
         }
         let present = self.webhook(app, id).await?.config;
-        let config = present.changed_by(body)?;
-        if config.url != present.url || !is_of_listener(&present.url) {
-            self.judge_url(&config.url)?;
+        let mut wrong = Complaints::default();
+        let config = wrong.of(present.changed_by(body));
+        let url = config.as_ref().map(|config| config.url.clone()).or_else(|| named_url(body));
+        if let Some(url) = url
+            && (url != present.url || !is_of_listener(&url))
+        {
+            wrong.of(self.judge_url(&url));
         }
+        wrong.end()?;
+        let config = config.expect("nothing is wrong with it");
         // Only a person who says so revives what a 410 switched off.
         let switched_off = match Fields::of(body)?.flag("enabled")? {
             Some(true) => SwitchedOff::Clear,
@@ -61,6 +80,7 @@ impl Engine {
         let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
         self.hooks.renew(webhook.row);
         self.dispatch.changed(webhook.row);
+        self.tallies.changed(app);
         Ok(webhook)
     }
 
@@ -77,6 +97,7 @@ impl Engine {
         let rotated = self.store.rotate_secret(app, id, self.fresh_secret(), overlap, at).await;
         let webhook = rotated.map_err(refuse)?;
         self.dispatch.changed(webhook.row);
+        self.tallies.changed(app);
         Ok(webhook)
     }
 
@@ -85,6 +106,7 @@ impl Engine {
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
         self.hooks.forget([webhook.row]);
         self.tallies.forget(app, Some(id));
+        self.tallies.changed(app);
         self.dispatch.changed(webhook.row);
         Ok(())
     }
@@ -96,7 +118,9 @@ impl Engine {
         triggers: Vec<Trigger>,
     ) -> Result<Webhook, Refusal> {
         self.webhook(app, id).await?;
-        self.store.add_triggers(app, id, triggers).await.map_err(refuse)
+        let webhook = self.store.add_triggers(app, id, triggers).await.map_err(refuse)?;
+        self.tallies.changed(app);
+        Ok(webhook)
     }
 
     pub async fn remove_triggers(
@@ -110,7 +134,9 @@ impl Engine {
             let complaint = format!("names a trigger that this webhook does not have: '{}'", absent.id());
             return Err(Refusal::field(Code::TriggerNotFound, "triggerIds", &complaint));
         }
-        self.store.remove_triggers(app, id, triggers).await.map_err(refuse)
+        let webhook = self.store.remove_triggers(app, id, triggers).await.map_err(refuse)?;
+        self.tallies.changed(app);
+        Ok(webhook)
     }
 
     /// 256 bits that nobody can guess.
@@ -132,6 +158,12 @@ impl Engine {
         (self.rules.judge_literal)(&address)
             .map_err(|why| Refusal::field(Code::BadRequest, "webhookURL", &format!("is refused: {why}")))
     }
+}
+
+/// The URL that a body names, where it is one; where it is none, its parser says so.
+fn named_url(body: &Value) -> Option<EndpointUrl> {
+    let text = body.get("webhookURL").and_then(Value::as_str)?;
+    EndpointUrl::parse("webhookURL", text).ok()
 }
 
 fn not_found(id: &WebhookId) -> Refusal {

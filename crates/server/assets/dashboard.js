@@ -1,5 +1,5 @@
-// What HTML cannot do: times in the reader's zone, copying, menus that close, and telling that something is on its
-// way. Pages work without it.
+// What HTML cannot do: times in the reader's zone, copying, menus that close, telling that something is on its way, and
+// pages that follow what happens. Pages work without it.
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -8,6 +8,8 @@ const TODAY = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const FINE = { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
 const EXACT_TODAY = new Intl.DateTimeFormat(undefined, FINE);
 const EXACT_DAY = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", ...FINE });
+/** How often a page looks by itself, for what it was not told of. */
+const LOOK_EVERY_MS = 15_000;
 
 function showTimes(root) {
   const today = new Date().toDateString();
@@ -21,14 +23,59 @@ function showTimes(root) {
   }
 }
 
+/** A field's moment comes in UTC and is shown, and typed, in the reader's zone. */
+function showMoments(root) {
+  const { timeZone } = DAY.resolvedOptions();
+  for (const input of root.querySelectorAll("input[data-moment]")) {
+    for (const zone of root.querySelectorAll(`label[for="${input.id}"] .zone`)) zone.textContent = `(${timeZone})`;
+    const at = new Date(`${input.getAttribute("value")}Z`);
+    if (Number.isNaN(at.getTime())) continue;
+    input.value = new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  }
+}
+
+// Sent is the exact instant, whatever the server knows of zones.
+document.addEventListener("formdata", (event) => {
+  for (const input of event.target.querySelectorAll("input[data-moment]")) {
+    const at = new Date(input.value);
+    if (!Number.isNaN(at.getTime())) event.formData.set(input.name, at.toISOString());
+  }
+});
+
 function offerCopies(root) {
   for (const button of root.querySelectorAll("button[data-copy][hidden]")) button.hidden = false;
 }
 
 function dress(root) {
   showTimes(root);
+  showMoments(root);
   offerCopies(root);
 }
+
+const live = () => document.getElementById("live");
+let changes;
+
+/** Lets htmx fetch the page; while a fetch is under way it keeps one more and drops the rest. */
+function follow() {
+  if (!document.hidden) live()?.dispatchEvent(new Event("follow"));
+}
+
+/** A page in sight hears of changes; one that is hidden gives its connection back, since a browser has few. */
+function listen() {
+  if (document.hidden) {
+    changes?.close();
+    changes = undefined;
+  } else if (live() && (!changes || changes.readyState === EventSource.CLOSED)) {
+    changes = new EventSource(live().dataset.changes);
+    changes.addEventListener("change", follow);
+  }
+}
+
+document.addEventListener("visibilitychange", listen);
+setInterval(() => {
+  listen();
+  follow();
+}, LOOK_EVERY_MS);
 
 async function copy(button) {
   let text = "Copied";
@@ -62,13 +109,21 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-document.addEventListener("DOMContentLoaded", () => dress(document));
-document.addEventListener("htmx:after:swap", () => dress(document));
+document.addEventListener("DOMContentLoaded", () => {
+  dress(document);
+  listen();
+});
+// Before what came takes its place: what did not change is then not touched, nor is what somebody has selected there.
+document.addEventListener("htmx:before:swap", (event) => {
+  for (const { fragment } of event.detail.tasks) if (fragment) dress(fragment);
+});
 
-// What was asked of the server and refused is shown by the page itself, loaded again. Polls just try later.
+// What was asked of the server and refused is shown by the page itself, loaded again, and so is that what it showed is
+// gone. What else a page cannot fetch now it tries later.
 document.addEventListener("htmx:after:request", (event) => {
   const { response, request } = event.detail.ctx;
-  if (request.method !== "GET" && response && response.status >= 400) location.reload();
+  const isRefused = request.method !== "GET" && response?.status >= 400;
+  if (isRefused || response?.status === 404) location.reload();
 });
 
 // A form that takes its time (data-busy: what its button says meanwhile) shows that it works, and then leads to what

@@ -43,6 +43,11 @@ const SWEEP_RETRY_MS: i64 = 1_000;
 /// Connections that the admin door takes at once, beside those of listeners; chat cannot fill these places.
 const ADMIN_PLACES: usize = 16;
 
+/// Pages of the dashboard that are told of changes at once, each down a connection that stays open: a team of people
+/// at work, and a part of clients' connections at most.
+const STREAMS_MAX: usize = 64;
+const STREAMS_PART: usize = 8;
+
 /// Everything a server is made of.
 pub struct Parts {
     pub data_dir: PathBuf,
@@ -154,15 +159,18 @@ pub async fn build(parts: Parts) -> anyhow::Result<Built> {
 impl Built {
     /// Opens the doors; `wrap` may add to and guard what the main one serves.
     pub async fn open(mut self, wrap: impl FnOnce(Router) -> Router) -> anyhow::Result<Running> {
+        let Limits { connections, listeners, .. } = self.limits;
+        let streams = (connections / STREAMS_PART).clamp(1, STREAMS_MAX);
+        // Streams leave the admin door its own places, so theirs come from the other door's.
         let (places, admin_places) = match self.parts.admin_listen {
-            None => (self.limits.connections + self.limits.listeners, 0),
-            Some(_) => (self.limits.connections, ADMIN_PLACES + self.limits.listeners),
+            None => (connections + listeners, 0),
+            Some(_) => (connections - streams, ADMIN_PLACES + listeners + streams),
         };
         let places = Arc::new(Semaphore::new(places));
         let chat = api::chat_router(self.api.clone()).merge(socket::router(self.sockets.clone()));
         let chat = chat.merge(api::health_router(self.api.clone())).merge(reference::router());
         let transport = if self.parts.tls.is_some() { Transport::Tls } else { Transport::Plain };
-        let dashboard = dashboard::router(self.api.clone(), transport);
+        let dashboard = dashboard::router(self.api.clone(), transport, streams);
         let management = api::management_router(self.api.clone()).merge(dashboard);
         let management = management.merge(listen::router(self.listening.clone()));
         let (main, admin) = match self.parts.admin_listen {

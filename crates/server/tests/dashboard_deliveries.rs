@@ -96,6 +96,13 @@ async fn the_list_is_narrowed_by_each_filter_and_goes_on_by_cursor() {
     assert!(rest.contains("audit 1</a>") && rest.contains(">Newest<") && !rest.contains("rel=\"next\""));
     let receipts = browser.page(&desk.path("deliveries?webhook=audit&trigger=message_read_receipt")).await;
     assert_eq!(receipts.matches("<th scope=\"row\">").count(), 1, "{receipts}");
+    let exact =
+        "deliveries?webhook=audit&since=2025-10-09T10:53:20.000%2B02:00&until=2025-10-09T08:54:00.000Z";
+    let exact = browser.page(&desk.path(exact)).await;
+    assert!(exact.contains("audit 53</a>"), "{exact}");
+    assert!(
+        exact.contains("value=\"2025-10-09T08:53:20\"") && exact.contains("value=\"2025-10-09T08:54:00\"")
+    );
     for nothing in ["status=failed", "since=2090-01-01T00:00", "until=2001-01-01T00:00", "key=nobody"] {
         let page = browser.page(&desk.path(&format!("deliveries?webhook=audit&{nothing}"))).await;
         assert!(page.contains("Nothing fits"), "{nothing}: {page}");

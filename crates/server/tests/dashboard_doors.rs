@@ -45,6 +45,41 @@ async fn the_cookie_is_out_of_reach_and_logging_out_ends_it() {
 }
 
 #[tokio::test]
+async fn at_a_door_that_speaks_tls_the_cookie_goes_over_nothing_else() {
+    let server = TestServer::with_tls().await;
+    let [(_, key), (_, secret)] = MANAGEMENT;
+    let form = format!("key={key}&secret={secret}").into_bytes();
+    let reply = support::http::send_over_tls(server.address, "POST", "/dashboard/login", &[], form).await;
+    let cookie = reply.headers["set-cookie"].to_str().expect("plain");
+    assert!(cookie.ends_with("; HttpOnly; SameSite=Strict; Secure"), "{cookie}");
+}
+
+#[tokio::test]
+async fn nobody_is_logged_in_by_a_page_of_another_site() {
+    let server = TestServer::start().await;
+    let browser = Browser::new(&server);
+    let [(_, key), (_, secret)] = MANAGEMENT;
+    let fields = [("key", key), ("secret", secret)];
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        let reply = browser.send("POST", "/login", &[(name, value)], &fields).await;
+        assert_eq!(reply.status, 403, "{name}: {value}");
+        assert!(reply.headers.get("set-cookie").is_none());
+    }
+    // Nor can it use up the guesses of whoever sees it.
+    let wrong = [("key", key), ("secret", "guess")];
+    for _ in 0..20 {
+        browser.send("POST", "/login", &[("sec-fetch-site", "cross-site")], &wrong).await;
+    }
+    let own = browser.send("POST", "/login", &[("sec-fetch-site", "same-origin")], &fields).await;
+    assert_eq!(own.status, 303);
+}
+
+#[tokio::test]
 async fn a_session_ends_with_idleness_its_age_and_a_restart() {
     let mut server = TestServer::start().await;
     let mut browser = Browser::logged_in(&server).await;

@@ -33,6 +33,37 @@ async fn the_overview_draws_what_was_counted_and_names_who_needs_a_person_first(
 }
 
 #[tokio::test]
+async fn what_ended_unsent_or_waits_long_stands_out_among_the_figures() {
+    let post = Post::with(json!({"retryOnFailure": false})).await;
+    let mut browser = Browser::logged_in(&post.server).await;
+    let root = format!("/apps/{}", post.app.id);
+    let (overview, health) = (format!("{root}/overview"), format!("{root}/webhooks/audit/health"));
+    for page in [&overview, &health] {
+        assert!(!browser.page(page).await.contains("tile bad"), "nothing has gone wrong: {page}");
+    }
+    post.endpoint.otherwise(Answer::status(500));
+    post.send("ben", "never to arrive").await;
+    post.next().await;
+    post.is_idle().await;
+    let html = browser.page(&overview).await;
+    let tile = between(&html, "<div class=\"tile bad\"><dt>Attempts that succeeded</dt>", "</div>");
+    assert!(tile.contains("1 ended unsent in the last hour"), "{tile}");
+    let html = browser.page(&health).await;
+    let tile = between(&html, "<div class=\"tile bad\"><dt>Delivered</dt>", "</div>");
+    assert!(tile.contains("1 ended unsent"), "{tile}");
+    assert!(html.contains("<div class=\"tile bad\"><dt>Success rate</dt>"), "{html}");
+
+    post.change(json!({"retryOnFailure": true})).await;
+    post.send("ben", "to wait").await;
+    post.next().await;
+    post.is_idle().await;
+    let waits = "<div class=\"tile bad\"><dt>Waiting</dt>";
+    assert!(!browser.page(&health).await.contains(waits), "it has waited for no time yet");
+    post.server.advance(3_600);
+    assert!(browser.page(&health).await.contains(waits), "it has waited for an hour");
+}
+
+#[tokio::test]
 async fn an_app_without_a_webhook_is_told_what_to_do_next() {
     let server = TestServer::start().await;
     let app = server.app().await;
@@ -87,6 +118,9 @@ async fn people_are_found_by_a_part_of_their_name_and_by_being_online() {
     assert!(html.contains("The first message that they send or get makes one."), "{html}");
     assert_eq!(browser.get(&format!("{path}/nobody")).await.status, 404);
     drop(ana);
+    app.call("DELETE", "/users/emma", json!({"permanent": false})).await.data();
+    let gone = browser.page(&format!("{path}?search=emma")).await;
+    assert!(gone.contains(">deactivated<") && !gone.contains(">offline<"), "{gone}");
 }
 
 #[tokio::test]
@@ -108,6 +142,33 @@ async fn people_are_walked_page_by_page() {
         path = path.strip_prefix("/dashboard").expect("a page of the dashboard").to_owned();
     }
     assert_eq!(seen, 120);
+}
+
+#[tokio::test]
+async fn messages_are_walked_to_the_last_of_them_and_no_further() {
+    let server = TestServer::start().await;
+    let app = server.app().await;
+    for n in 0..50 {
+        app.send_as("ana", text_to("ben", &format!("message {n}"))).await.data();
+    }
+    let mut browser = Browser::logged_in(&server).await;
+    let lists = ["messages", "conversations/ana_user_ben"].map(|path| format!("/apps/{}/{path}", app.id));
+    for path in &lists {
+        let html = browser.page(path).await;
+        assert_eq!(html.matches("<th scope=\"row\">").count(), 50, "{html}");
+        assert!(!html.contains("rel=\"next\""), "nothing is older: {html}");
+    }
+    // So large that fewer than a page of them are read at once.
+    let large = json!({"filler": "\u{1F33B}".repeat(60_000)});
+    let body = json!({"receiver": "ben", "receiverType": "user", "data": {"text": "x", "metadata": large}});
+    for _ in 0..45 {
+        app.send_as("ana", body.clone()).await.data();
+    }
+    for path in &lists {
+        let html = browser.page(path).await;
+        assert!(html.matches("<th scope=\"row\">").count() < 50, "the page is short: {html}");
+        assert!(html.contains("rel=\"next\""), "the older ones are out of reach");
+    }
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn a_mistake_stands_at_its_field_and_what_was_typed_stays() {
         ("patienceSeconds", "forever", "Must be a whole number from 0 to 86400 or &#39;unlimited&#39;."),
         ("onFailure", "shrug", "Must be &#39;propagate&#39; or &#39;drop&#39;."),
         ("triggerIds", "on_sunday", "Names no trigger: &#39;on_sunday&#39;."),
-        ("useBasicAuth", "on", "And &#39;password&#39; are required with &#39;useBasicAuth&#39;."),
+        ("useBasicAuth", "on", "Is required with &#39;useBasicAuth&#39;."),
     ] {
         browser.page(&desk.path("/new-webhook")).await;
         let reply = browser.submit(&desk.path("/webhooks"), &form(&[(field, value)])).await;
@@ -110,6 +110,54 @@ async fn a_mistake_stands_at_its_field_and_what_was_typed_stays() {
     }
     let listed = desk.server.manage("GET", &format!("/apps/{}/webhooks", desk.app.id), Value::Null).await;
     assert_eq!(*listed.data(), json!([]));
+}
+
+#[tokio::test]
+async fn all_mistakes_of_a_form_stand_at_their_fields_at_once() {
+    let desk = Desk::new().await;
+    let mut browser = Browser::logged_in(&desk.server).await;
+    let mistakes = |html: &str, fields: &[&str]| {
+        for field in fields {
+            let said = between(html, &format!("id=\"e-{field}\">"), "<");
+            assert!(!said.is_empty(), "nothing is said at {field}: {html}");
+        }
+        let marked = html.matches(" wrong\">").count();
+        assert_eq!(marked, fields.len(), "{html}");
+    };
+    browser.page(&desk.path("/new-webhook")).await;
+    let changes = [
+        ("id", "not an id"),
+        ("name", ""),
+        ("webhookURL", "https://169.254.169.254/"),
+        ("useBasicAuth", "on"),
+        ("timeoutMs", "5"),
+        ("patienceSeconds", "forever"),
+        ("onFailure", "shrug"),
+    ];
+    let refused = browser.submit(&desk.path("/webhooks"), &form(&changes)).await;
+    let of_webhook =
+        ["id", "name", "webhookURL", "username", "password", "timeoutMs", "patienceSeconds", "onFailure"];
+    mistakes(&text(&refused), &of_webhook);
+
+    let endpoint = Endpoint::start().await;
+    let security = json!({"useBasicAuth": true, "username": "u", "password": "p"});
+    desk.server.webhook(&desk.app, "audit", &endpoint, &["after_message"], security).await;
+    let changes = [
+        ("webhookURL", "http://hooks.example.org/"),
+        ("useBasicAuth", "on"),
+        ("username", ""),
+        ("timeoutMs", ""),
+    ];
+    let refused = browser.submit(&desk.path("/webhooks/audit/edit"), &form(&changes)).await;
+    mistakes(&text(&refused), &["webhookURL", "username", "timeoutMs"]);
+    assert_eq!(desk.webhook("audit").await["username"], "u");
+
+    let fields = [("beforeMessageBudgetMs", "7"), ("retention.events", "soon"), ("retention.messages", "0")];
+    let refused = browser.submit(&desk.path("/settings"), &fields).await;
+    mistakes(&text(&refused), &["beforeMessageBudgetMs", "retention.events", "retention.messages"]);
+
+    let refused = browser.submit("/apps", &[("name", ""), ("region", "mars")]).await;
+    mistakes(&text(&refused), &["name", "region"]);
 }
 
 #[tokio::test]

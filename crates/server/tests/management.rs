@@ -244,6 +244,18 @@ async fn credentials_have_bounds_and_come_in_pairs() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_every_field_at_fault_and_speaks_of_the_first() {
+    let desk = Desk::new().await;
+    let body = json!({"webhookURL": "https://10.0.0.1/", "useBasicAuth": true, "timeoutMs": 5});
+    let refused = desk.create(body).await;
+    let error = refused.refused(400, "ERR_BAD_REQUEST");
+    let mut fields: Vec<_> = error["details"].as_object().expect("details").keys().collect();
+    fields.sort();
+    assert_eq!(fields, ["password", "timeoutMs", "username", "webhookURL"]);
+    assert_eq!(error["message"], error["details"]["timeoutMs"][0]);
+}
+
+#[tokio::test]
 async fn urls_that_no_webhook_may_have_are_refused() {
     let desk = Desk::new().await;
     desk.create(json!({"id": "good"})).await.data();

@@ -82,8 +82,11 @@ pub fn to_json(refusal: &Refusal) -> Value {
     if let Some(field) = &refusal.field {
         object["details"] = json!({field.as_str(): [refusal.message]});
     }
-    if let Some((name, value)) = &refusal.fact {
-        object["details"][*name] = json!([value]);
+    for (name, text) in &refusal.details {
+        match object["details"][name.as_str()].as_array_mut() {
+            Some(told) => told.push(json!(text)),
+            None => object["details"][name.as_str()] = json!([text]),
+        }
     }
     object
 }
@@ -169,6 +172,15 @@ mod tests {
         assert_eq!(object["details"], json!({"name": ["The field 'name' is required."]}));
         assert_eq!(object["code"], "ERR_BAD_REQUEST");
         assert_eq!(object["source"], "chat-api");
+    }
+
+    #[test]
+    fn every_field_at_fault_is_named_in_the_details() {
+        let of = |field, complaint| Refusal::field(Code::BadRequest, field, complaint);
+        let object = to_json(&of("a", "is required").and(of("b", "is odd")).and(of("b", "is long")));
+        let b = ["The field 'b' is odd.", "The field 'b' is long."];
+        assert_eq!(object["details"], json!({"a": ["The field 'a' is required."], "b": b}));
+        assert_eq!(object["message"], "The field 'a' is required.");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use chathook_domain::ids::{AppId, WebhookId};
 use chathook_domain::listener::{Keep, Listener};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature::Overlap;
-use chathook_domain::webhook::{self, WebhookDraft, parse_trigger_ids};
+use chathook_domain::webhook::{self, parse_trigger_ids};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -105,7 +105,7 @@ pub async fn create_webhook(
 ) -> Answer {
     let app = app_id(&app)?;
     api.engine.app(&app).await?;
-    let webhook = api.engine.create_webhook(&app, WebhookDraft::parse(&body)?).await?;
+    let webhook = api.engine.create_webhook(&app, api.engine.draft_webhook(&body)?).await?;
     let signing_secret = webhook.secrets.present.to_text();
     Ok(data(CreatedWebhook { webhook: webhook.to_json(), signing_secret }))
 }

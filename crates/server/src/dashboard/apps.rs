@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::form::{Filled, Form};
 use super::moment::Moment;
-use super::page::{Answer, Page, Section, Visit, render, render_with};
+use super::page::{Answer, AppLink, Page, Section, Visit, render, render_with};
 use super::{ROOT, Routes};
 use crate::api::extract::Ids;
 
@@ -99,6 +99,5 @@ async fn create_app(visit: Visit, form: Form) -> Answer {
 async fn show_app(visit: Visit, Ids(id): Ids<String>) -> Answer {
     let app = visit.app(&id).await?;
     let [first, ..] = Section::ALL;
-    let page = visit.page_of(&app, first, first.label()).await?;
-    Ok(Redirect::to(&page.section_url(&first)).into_response())
+    Ok(Redirect::to(&AppLink::to(&app).section_url(first)).into_response())
 }

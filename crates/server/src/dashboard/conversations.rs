@@ -2,20 +2,17 @@
 
 use askama::Template;
 use axum::routing::get;
-use chathook_domain::event::Origin;
-use chathook_domain::ids::{Key, MessageId, Uid};
+use chathook_domain::ids::Key;
 use chathook_domain::message::Message;
-use chathook_engine::caller::Caller;
-use chathook_engine::ports::store::MessageFilter;
 
 use super::Routes;
+use super::messages::newest_first;
 use super::moment::Moment;
-use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::people::{ConversationRow, after_link};
 use crate::api::extract::{Ids, message_id};
 
 const SHOWN: usize = 50;
-const MESSAGES_SHOWN: i64 = 50;
 
 pub fn routes() -> Routes {
     Routes::new()
@@ -57,7 +54,7 @@ async fn list_conversations(visit: Visit, Ids(app): Ids<String>, params: PagePar
     let is_first = after.is_none();
     let found = visit.engine().conversations(&app.id, None, after, SHOWN).await?;
     let page = visit.page_of(&app, Section::Conversations, "Conversations").await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let base = format!("{app_url}/conversations");
     render(&ConversationsPage {
         conversations: found.items.iter().map(|line| ConversationRow::of(line, &app_url, None)).collect(),
@@ -76,23 +73,13 @@ async fn show_conversation(
 ) -> Answer {
     let app = visit.app(&app).await?;
     let before = params.text("before").map(message_id).transpose()?;
-    let filter = MessageFilter {
-        conversation: Some(Key::trusted(&key)),
-        visible_to: None,
-        before,
-        after: None,
-        limit: MESSAGES_SHOWN,
-    };
-    let caller = Caller { app: app.clone(), uid: Uid::system(), origin: Origin::Rest, session: None };
-    let messages = visit.engine().messages(&caller, filter).await?;
+    let (messages, last) = newest_first(&visit, &app, Some(Key::trusted(&key)), before).await?;
     let page = visit.page_of(&app, Section::Conversations, &key).await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let base = format!("{app_url}/conversations/{key}");
-    // Fewer than asked for may also be as much as one read holds.
-    let oldest: Option<MessageId> = messages.first().map(|message| message.id);
     render(&ConversationPage {
-        messages: messages.iter().rev().map(|message| MessageLine::of(message, &app_url)).collect(),
-        next: oldest.map(|id| format!("{base}?before={id}")),
+        messages: messages.iter().map(|message| MessageLine::of(message, &app_url)).collect(),
+        next: last.map(|id| format!("{base}?before={id}")),
         first: before.map(|_| base),
         app_url,
         page,

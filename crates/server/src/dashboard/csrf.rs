@@ -1,5 +1,6 @@
 //! Nobody else's page acts for who is logged in: what changes something comes from our own origin, and
 //! carries its session's token. Both are checked before any handler, so that no page can forget them.
+//! Why the log-in, which has no session yet, does with the first of the two stands at `log_in`.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};

@@ -185,12 +185,15 @@ impl AttemptLine {
 
 impl RequestShown {
     fn of(request: ShownRequest, body: &str) -> Self {
-        let pretty = serde_json::from_str::<Value>(body)
-            .and_then(|value| serde_json::to_string_pretty(&value))
-            .unwrap_or_else(|_| body.to_owned());
         let curl = curl(&request, body);
-        Self { url: request.url, headers: request.headers, pretty, curl }
+        Self { url: request.url, headers: request.headers, pretty: pretty(body), curl }
     }
+}
+
+/// JSON in many lines; what is no JSON as it is.
+pub fn pretty(text: &str) -> String {
+    let value = serde_json::from_str::<Value>(text);
+    value.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_else(|_| text.to_owned())
 }
 
 /// A command that sends the same request from a shell. What is masked stands as a variable to be set.

@@ -86,16 +86,19 @@ impl Filled {
     /// What is wrong with this field.
     #[must_use]
     pub fn error(&self, name: &str) -> Option<String> {
-        let refusal = self.refusal.as_ref()?;
-        (refusal.field.as_deref() == Some(name)).then(|| complaint(refusal))
+        self.refusal.as_ref()?.of_field(name).map(|message| complaint(name, message))
     }
 
-    /// What is wrong with the whole, where none of these fields is at fault.
+    /// What else is wrong, where these fields show their own.
     #[must_use]
-    pub fn error_besides(&self, fields: &[&str]) -> Option<&str> {
+    pub fn error_besides(&self, fields: &[&str]) -> Option<String> {
         let refusal = self.refusal.as_ref()?;
-        let is_shown = refusal.field.as_deref().is_some_and(|field| fields.contains(&field));
-        (!is_shown).then_some(refusal.message.as_str())
+        let further = refusal.details.iter().map(|(field, message)| (Some(field.as_str()), message));
+        let all = std::iter::once((refusal.field.as_deref(), &refusal.message)).chain(further);
+        let is_shown = |field: Option<&str>| field.is_some_and(|field| fields.contains(&field));
+        let rest: Vec<&str> =
+            all.filter(|(field, _)| !is_shown(*field)).map(|(_, message)| message.as_str()).collect();
+        (!rest.is_empty()).then(|| rest.join(" "))
     }
 
     #[must_use]
@@ -105,9 +108,8 @@ impl Filled {
 }
 
 /// The sentence without "The field 'x'", which it stands beside.
-fn complaint(refusal: &Refusal) -> String {
-    let field = refusal.field.as_deref().unwrap_or_default();
-    let rest = refusal.message.strip_prefix(&format!("The field '{field}' ")).unwrap_or(&refusal.message);
+fn complaint(field: &str, message: &str) -> String {
+    let rest = message.strip_prefix(&format!("The field '{field}' ")).unwrap_or(message);
     let mut letters = rest.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
@@ -122,11 +124,15 @@ mod tests {
         assert_eq!(form.text("name"), "A b");
         assert_eq!(form.all("triggers").collect::<Vec<_>>(), ["a", "b"]);
         assert!(form.is_ticked("on") && !form.is_ticked("off"));
-        let filled = Filled::refused(&form, Refusal::field(Code::BadRequest, "name", "is too odd"));
+        let of = |field, complaint| Refusal::field(Code::BadRequest, field, complaint);
+        let filled = Filled::refused(&form, of("name", "is too odd").and(of("on", "must be off")));
         assert_eq!(filled.error("name").as_deref(), Some("Is too odd."));
+        assert_eq!(filled.error("on").as_deref(), Some("Must be off."));
         assert_eq!(filled.error("other"), None);
-        assert_eq!(filled.error_besides(&["name"]), None);
-        assert_eq!(filled.error_besides(&["other"]), Some("The field 'name' is too odd."));
+        assert_eq!(filled.error_besides(&["name", "on"]), None);
+        assert_eq!(filled.error_besides(&["name"]).as_deref(), Some("The field 'on' must be off."));
+        let all = "The field 'name' is too odd. The field 'on' must be off.";
+        assert_eq!(filled.error_besides(&["other"]).as_deref(), Some(all));
         assert_eq!((filled.value("password"), filled.value("csrf")), ("", ""));
     }
 }

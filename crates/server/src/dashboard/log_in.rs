@@ -24,6 +24,11 @@ pub async fn show_login(params: PageParams) -> Answer {
     render(&LoginPage { next: own_path(params.text("next").unwrap_or(ROOT)).to_owned(), error: None })
 }
 
+/// Another site cannot log anybody in, although this form carries no token: `csrf::require_origin` stands before it.
+/// Browsers say with every POST where it comes from, by `Sec-Fetch-Site` or, over plain HTTP, by `Origin` (`null` where
+/// they may not tell), which a page cannot change; who says neither is no browser, so has nobody's cookies to set. A
+/// token would need a cookie before the log-in and prove the same. And there is one account: whoever knew its
+/// credentials would have nothing to gain by having others use it.
 pub async fn log_in(State(dashboard): State<Arc<Dashboard>>, request: Request) -> Answer {
     let address = peer(&request);
     let (parts, body) = request.into_parts();

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 use chathook_domain::app::App;
 use chathook_domain::event::Origin;
-use chathook_domain::ids::{MessageId, Uid};
+use chathook_domain::ids::{Key, MessageId, Uid};
 use chathook_domain::meaning::meaning;
 use chathook_domain::message::{Message, Receiver};
 use chathook_engine::caller::Caller;
@@ -17,7 +17,7 @@ use chathook_engine::ports::store::MessageFilter;
 use super::calls::did;
 use super::deliveries::Line;
 use super::moment::Moment;
-use super::page::{Answer, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageError, PageParams, Section, Visit, render};
 use super::paths::Paths;
 use super::span::micros;
 use super::told::Told;
@@ -25,7 +25,7 @@ use super::{ROOT, Routes};
 use crate::api::extract::{Ids, message_id};
 use crate::api::lists::row_cursor;
 
-const PER_PAGE: usize = 50;
+const PER_PAGE: i64 = 50;
 
 pub fn routes() -> Routes {
     Routes::new()
@@ -99,20 +99,8 @@ async fn list_messages(visit: Visit, Ids(app): Ids<String>, params: PageParams) 
         let id = message_id(id.trim())?;
         return Ok(Redirect::to(&format!("{base}/{id}")).into_response());
     }
-    let before = row_cursor(&params)?;
-    let filter = MessageFilter {
-        conversation: None,
-        visible_to: None,
-        before: Some(MessageId(before)),
-        after: None,
-        limit: i64::try_from(PER_PAGE + 1).expect("a small number"),
-    };
-    let mut found = visit.engine().messages(&operator(&app), filter).await?;
-    let has_more = found.len() > PER_PAGE;
-    // Oldest first, and one more than a page holds.
-    found.reverse();
-    found.truncate(PER_PAGE);
-    let last = found.last().filter(|_| has_more).map(|message| message.id);
+    let before = MessageId(row_cursor(&params)?);
+    let (found, last) = newest_first(&visit, &app, None, Some(before)).await?;
     render(&MessagesPage {
         page: visit.page_of(&app, Section::Messages, Section::Messages.label()).await?,
         messages: found.iter().map(|message| Row::of(&app, message)).collect(),
@@ -121,9 +109,28 @@ async fn list_messages(visit: Visit, Ids(app): Ids<String>, params: PageParams) 
     })
 }
 
-/// Who holds the management credentials sees what the system user sees.
-fn operator(app: &Arc<App>) -> Caller {
-    Caller { app: app.clone(), uid: Uid::system(), origin: Origin::Rest, session: None }
+/// The messages of a page, of all conversations or of one, and the last of them where others follow.
+pub async fn newest_first(
+    visit: &Visit,
+    app: &Arc<App>,
+    conversation: Option<Key>,
+    before: Option<MessageId>,
+) -> Result<(Vec<Message>, Option<MessageId>), PageError> {
+    // Who holds the management credentials sees what the system user sees.
+    let operator = Caller { app: app.clone(), uid: Uid::system(), origin: Origin::Rest, session: None };
+    let filter = |before, limit| MessageFilter {
+        conversation: conversation.clone(),
+        visible_to: None,
+        before,
+        after: None,
+        limit,
+    };
+    let mut found = visit.engine().messages(&operator, filter(before, PER_PAGE)).await?;
+    found.reverse();
+    let last = found.last().map(|message| message.id);
+    // A page may be short because its messages are large, so what follows is looked for and not counted.
+    let has_more = last.is_some() && !visit.engine().messages(&operator, filter(last, 1)).await?.is_empty();
+    Ok((found, last.filter(|_| has_more)))
 }
 
 async fn show_message(visit: Visit, Ids((app, id)): Ids<(String, String)>) -> Answer {

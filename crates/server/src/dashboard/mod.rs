@@ -24,6 +24,7 @@ pub mod assets;
 pub mod form;
 pub mod session;
 pub mod page;
+mod changes;
 mod gate;
 mod csrf;
 mod log_in;
@@ -47,6 +48,7 @@ mod health;
 mod people;
 mod conversations;
 
+use changes::Streams;
 use failure::PageError;
 use session::Sessions;
 
@@ -61,6 +63,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 pub struct Dashboard {
     pub api: Arc<Api>,
     pub sessions: Sessions,
+    pub streams: Streams,
     /// Whether its door speaks TLS, so that the cookie never goes over anything else.
     pub transport: Transport,
 }
@@ -101,15 +104,18 @@ pub type Routes = Router<Arc<Dashboard>>;
 ///    `<form method="post">` holds `{% call parts::token(page) %}{% endcall %}`, and nothing else is to do. It
 ///    answers `visit.done(path, "What was done.")` (a redirect with a message), or renders the form again
 ///    from a [`form::Filled`] with the refusal, which stands at its field.
-/// 6. What is to follow the world goes into `<div id="live" {% call parts::live(page) %}{% endcall %}>`: the same
-///    page is fetched every few seconds and that element morphed; such polls keep no session alive. Pages work
-///    without JavaScript.
+/// 6. What is to follow the world goes into `<div {% call parts::live(page) %}{% endcall %}>`: when something of the
+///    app has happened ([`changes`] tells), and every few seconds for what was not told, the same page is fetched and
+///    that element morphed. Such fetches keep no session alive. Pages work without JavaScript.
 /// 7. Ready-made: `parts.html` (field, checkbox, token, copy, empty, badge, pager, live: each with its arguments
 ///    explained), `{{ moment }}` of [`moment::Moment`] for times, and the classes of `assets/dashboard.css`
 ///    (`card`, `rows`, `facts`, `badge`, `button`, `num`, `muted`, `code`).
 /// 8. `tests/browser/dashboard.test.mjs` visits each page with axe in light and dark: add yours to its list.
-pub fn router(api: Arc<Api>, transport: Transport) -> Router {
-    let dashboard = Arc::new(Dashboard { api, sessions: Sessions::default(), transport });
+///
+/// At most `streams_max` pages are told of changes at once.
+pub fn router(api: Arc<Api>, transport: Transport, streams_max: usize) -> Router {
+    let streams = Streams::bounded(streams_max);
+    let dashboard = Arc::new(Dashboard { api, sessions: Sessions::default(), streams, transport });
     let guarded = pages()
         .fallback(nowhere)
         .layer(middleware::from_fn(csrf::require_token))
@@ -132,6 +138,7 @@ pub fn router(api: Arc<Api>, transport: Transport) -> Router {
 fn pages() -> Routes {
     Router::new()
         .route("/logout", post(log_in::log_out))
+        .merge(changes::routes())
         .merge(apps::routes())
         .merge(webhooks::routes())
         .merge(deliveries::routes())

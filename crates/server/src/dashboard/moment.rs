@@ -4,58 +4,29 @@ use std::fmt;
 
 use askama::filters::HtmlSafe;
 use chathook_domain::ids::Time;
-
-const DAY_S: i64 = 86_400;
+use jiff::Timestamp;
 
 /// `{{ moment }}` in a template is the whole element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub Time);
 
-/// In the proleptic Gregorian calendar, in UTC.
-struct Civil {
-    year: i64,
-    month: i64,
-    day: i64,
-    second_of_day: i64,
-    ms: i64,
-}
-
 impl Moment {
     /// RFC 3339, to the millisecond.
     #[must_use]
     pub fn to_iso(self) -> String {
-        let Civil { year, month, day, second_of_day: s, ms } = self.civil();
-        let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
-        format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+        format!("{:.3}", self.timestamp())
     }
 
     /// For people who have no script: `2026-11-25 13:45:13 UTC`.
     #[must_use]
     pub fn to_text(self) -> String {
-        let iso = self.to_iso();
-        format!("{} {} UTC", &iso[..10], &iso[11..19])
+        self.timestamp().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
     }
 
-    /// Days are counted from 1 March of year 0, so that leap days stand at the end of their year.
-    fn civil(self) -> Civil {
-        const DAYS_TO_1970: i64 = 719_468;
-        const DAYS_OF_400_YEARS: i64 = 146_097;
-        let seconds = self.0.seconds();
-        let days = seconds.div_euclid(DAY_S) + DAYS_TO_1970;
-        let era = days.div_euclid(DAYS_OF_400_YEARS);
-        let day_of_era = days.rem_euclid(DAYS_OF_400_YEARS);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-        Civil {
-            year: era * 400 + year_of_era + i64::from(month <= 2),
-            month,
-            day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
-            second_of_day: seconds.rem_euclid(DAY_S),
-            ms: self.0.ms.rem_euclid(1_000),
-        }
+    /// What is beyond the calendar's ends is shown as its end.
+    fn timestamp(self) -> Timestamp {
+        let end = if self.0.ms < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        Timestamp::from_millisecond(self.0.ms).unwrap_or(end)
     }
 }
 

@@ -8,7 +8,7 @@ use chathook_engine::health::{AppHealth, Series, WebhookHealth};
 
 use super::Routes;
 use super::figures::{Chart, NeedLine, Shown, Tile, float, share, silence_tile};
-use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::paths::Paths;
 use super::plot::{Plot, duration, number};
 use super::state::State;
@@ -53,7 +53,7 @@ async fn show_overview(visit: Visit, Ids(app): Ids<String>, params: PageParams) 
     let shown = Shown::of(&params);
     let health = visit.engine().app_health(&app.id, shown.window()?).await?;
     let page = visit.page_of(&app, Section::Overview, "Overview").await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let paths = Paths::of(&app);
     let needs = health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect();
     let webhooks = health.webhooks.iter().map(|webhook| WebhookLine::of(webhook, &paths)).collect();

@@ -31,7 +31,7 @@ pub struct Visit {
     pub session: Session,
     /// Path and query as they were asked for.
     pub url: String,
-    /// Whether htmx asks, for a part of the page.
+    /// Whether a page asks, for a part of itself or for a stream.
     pub is_fragment: bool,
 }
 
@@ -169,13 +169,19 @@ impl Visit {
 }
 
 impl AppLink {
-    fn to(app: &App) -> Self {
+    #[must_use]
+    pub fn to(app: &App) -> Self {
         Self { id: app.id.to_string(), name: app.name.clone() }
     }
 
     #[must_use]
     pub fn url(&self) -> String {
         format!("{ROOT}/apps/{}", self.id)
+    }
+
+    #[must_use]
+    pub fn section_url(&self, section: Section) -> String {
+        format!("{}/{}", self.url(), section.path())
     }
 }
 
@@ -196,6 +202,12 @@ impl Page {
     #[must_use]
     pub fn app_url(&self) -> String {
         self.app.as_ref().map_or_else(|| ROOT.to_owned(), AppLink::url)
+    }
+
+    /// Where the page hears that something of its app has happened.
+    #[must_use]
+    pub fn changes_url(&self) -> String {
+        format!("{}/changes", self.app_url())
     }
 
     #[must_use]

@@ -8,7 +8,7 @@ use chathook_engine::ports::people::{ConversationLine, ConversationOf, PeopleFil
 
 use super::Routes;
 use super::moment::Moment;
-use super::page::{Answer, AppLink, Page, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use crate::api::extract::{Ids, person};
 use crate::api::lists::search_text;
 
@@ -116,7 +116,7 @@ async fn list_people(visit: Visit, Ids(app): Ids<String>, params: PageParams) ->
     let filter = PeopleFilter { search: search.clone(), presence, limit: SHOWN };
     let found = visit.engine().people(&app.id, filter, after.clone()).await?;
     let page = visit.page_of(&app, Section::People, "People").await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let people: Vec<PersonLine> = found.items.iter().map(|user| PersonLine::of(user, &app_url)).collect();
     let mut query = form_urlencoded::Serializer::new(format!("{app_url}/people?"));
     if let Some(search) = &search {
@@ -148,7 +148,7 @@ async fn show_person(visit: Visit, Ids((app, uid)): Ids<(String, String)>, param
     let is_first = after.is_none();
     let found = visit.engine().conversations(&app.id, Some(&uid), after, SHOWN).await?;
     let page = visit.page_of(&app, Section::People, &user.profile.name).await?;
-    let app_url = page.app.as_ref().map_or_else(String::new, AppLink::url);
+    let app_url = page.app_url();
     let person = PersonLine::of(&user, &app_url);
     let devices = connections.iter().map(|connection| DeviceLine {
         device: connection.device_id.to_string(),

@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use chathook_domain::app::App;
 use chathook_domain::delivery::Status;
 use chathook_domain::ids::WebhookId;
-use chathook_domain::refusal::Refusal;
+use chathook_domain::refusal::{Complaints, Refusal};
 use chathook_domain::replay::{Job, JobStatus, Wanted};
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::Webhook;
@@ -156,11 +156,13 @@ async fn create_replay(
 /// The form as the API's body, so that its rules are the API's.
 fn wanted(form: &Form) -> Result<Value, Refusal> {
     let mut body = json!({"triggers": form.all("triggers").collect::<Vec<_>>()});
+    let mut wrong = Complaints::default();
     for name in ["since", "until"] {
-        if let Some(time) = span::parse(name, form.text(name))? {
+        if let Some(Some(time)) = wrong.of(span::parse(name, form.text(name))) {
             body[name] = json!(time.seconds());
         }
     }
+    wrong.end()?;
     if let Some(status) = Some(form.text("status")).filter(|text| !text.is_empty()) {
         body["status"] = json!(status);
     }

@@ -36,7 +36,7 @@ struct Kept {
 }
 
 /// A session that a request belongs to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     hash: Hash,
     /// What each form of this session carries.
@@ -79,6 +79,12 @@ impl Sessions {
             Activity::Poll => {}
         }
         Some(Session { hash, csrf: kept.csrf.clone() })
+    }
+
+    /// Whether a session that was entered has not ended since.
+    pub fn is_in(&self, session: &Session, tick: i64) -> bool {
+        let by_hash = self.by_hash.lock().expect("no one panics while holding this lock");
+        by_hash.get(&session.hash).is_some_and(|kept| kept.is_alive(tick))
     }
 
     pub fn end(&self, session: &Session) {

@@ -1,7 +1,7 @@
 //! Who looks at the dashboard as a browser does: keeps the cookie, and sends each form with its page's token.
 
 use super::TestServer;
-use super::http::Reply;
+use super::http::{Answering, Reply};
 use super::server::MANAGEMENT;
 
 pub struct Browser<'a> {
@@ -75,6 +75,13 @@ impl<'a> Browser<'a> {
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(fields);
         self.server.raw(method, &format!("/dashboard{path}"), &headers, body.finish().into_bytes()).await
+    }
+
+    /// Asks for an answer that goes on, as `EventSource` does.
+    pub async fn follow_changes(&self, path: &str) -> Answering {
+        let cookie = self.cookie.as_deref().unwrap_or_default();
+        let headers = [("cookie", cookie), ("accept", "text/event-stream")];
+        Answering::get(self.server.address, &format!("/dashboard{path}"), &headers).await
     }
 
     pub fn cookie(&self) -> Option<&str> {

@@ -233,7 +233,7 @@ impl Endpoint {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
+pub fn acceptor() -> TlsAcceptor {
     acceptor_of(&params(), Signed::ByCa)
 }
 

@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::endpoint::{Endpoint, ca};
+use super::endpoint::{Endpoint, acceptor, ca};
 use super::http::{self, Reply};
 use super::{in_time, until};
 
@@ -92,6 +92,17 @@ impl TestServer {
         let running = build(parts).await.expect("it starts").open(|router| router).await.expect("free ports");
         let (address, admin_address) = (running.address, running.admin_address);
         Self { address, admin_address, running: Some(running), clock, limits, dir }
+    }
+
+    /// A server whose door speaks TLS; [`http::send_over_tls`] calls it.
+    pub async fn with_tls() -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let clock = ManualClock::at(Time::from_ms(NOW_MS));
+        let limits = Limits::here();
+        let parts = Parts { tls: Some(acceptor()), ..parts(dir.path().to_owned(), clock.clone(), limits) };
+        let running =
+            build(parts).await.expect("it starts").open(|router| router).await.expect("a free port");
+        Self { address: running.address, admin_address: None, running: Some(running), clock, limits, dir }
     }
 
     /// Stops the server and starts another on the same data directory; its address is another.

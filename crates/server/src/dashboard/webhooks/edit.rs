@@ -6,7 +6,7 @@ use axum::response::IntoResponse as _;
 use chathook_domain::app::App;
 use chathook_domain::refusal::Refusal;
 use chathook_domain::trigger::Trigger;
-use chathook_domain::webhook::{Webhook, WebhookDraft, parse_trigger_ids};
+use chathook_domain::webhook::{Webhook, parse_trigger_ids};
 use serde_json::{Value, json};
 
 use crate::api::error::status_of;
@@ -67,7 +67,8 @@ pub async fn create_webhook(visit: Visit, Ids(app): Ids<String>, form: Form) -> 
     body["enabled"] = json!(form.is_ticked("enabled"));
     let made = async {
         let triggers = triggers_of(&form)?;
-        let webhook = visit.engine().create_webhook(&app.id, WebhookDraft::parse(&body)?).await?;
+        let draft = visit.engine().draft_webhook(&body)?;
+        let webhook = visit.engine().create_webhook(&app.id, draft).await?;
         Ok::<_, Refusal>((webhook, triggers))
     };
     let (webhook, triggers) = match made.await {
@@ -95,9 +96,14 @@ pub async fn update_webhook(visit: Visit, Ids((app, id)): Ids<(String, String)>,
     let (app, id) = webhook_ids(&app, &id)?;
     let app = visit.engine().app(&app).await?;
     let webhook = visit.engine().webhook(&app.id, &id).await?;
+    let mut body = body_of(&form);
+    if form.is_ticked("useBasicAuth") && webhook.config.credentials.is_some() {
+        // An emptied name is a mistake to be told: left out, the old one would stay.
+        body["username"] = json!(form.text("username"));
+    }
     let changed = async {
         let triggers = triggers_of(&form)?;
-        visit.engine().update_webhook(&app.id, &id, &body_of(&form)).await?;
+        visit.engine().update_webhook(&app.id, &id, &body).await?;
         set_triggers(&visit, &app, &webhook, &triggers).await
     };
     match changed.await {

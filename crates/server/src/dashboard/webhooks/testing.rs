@@ -10,8 +10,10 @@ use serde_json::Value;
 use super::{webhook_ids, webhook_page};
 use crate::api::deliveries::trigger;
 use crate::api::extract::Ids;
+use crate::dashboard::delivery::pretty;
 use crate::dashboard::form::Form;
 use crate::dashboard::page::{Answer, Visit, render};
+use crate::dashboard::span::micros;
 use crate::dashboard::told::Told;
 
 /// What came of a test, as the page tells it.
@@ -28,7 +30,7 @@ pub struct TestedView {
     pub headers: Vec<(std::borrow::Cow<'static, str>, String)>,
     pub body: String,
     pub answer: Option<String>,
-    /// The parts of the time that it took, in milliseconds.
+    /// The parts of the time that it took.
     pub phases: Vec<(&'static str, String)>,
     /// What the answer to `before_message` would have done.
     pub verdict: Option<String>,
@@ -83,18 +85,11 @@ fn verdict(asked: &TestedVerdict) -> String {
 
 fn phases(phases: &Phases) -> Vec<(&'static str, String)> {
     let parts = [
-        ("Look-up", phases.resolve_us),
+        ("DNS", phases.resolve_us),
         ("Connect", phases.connect_us),
         ("TLS", phases.tls_us),
         ("First byte", phases.first_byte_us),
         ("In all", Some(phases.total_us)),
     ];
-    let told = |us: u64| format!("{}.{:01} ms", us / 1_000, us / 100 % 10);
-    parts.into_iter().filter_map(|(name, us)| Some((name, told(us?)))).collect()
-}
-
-/// JSON in many lines; what is no JSON as it is.
-fn pretty(text: &str) -> String {
-    let value = serde_json::from_str::<Value>(text).ok();
-    value.and_then(|value| serde_json::to_string_pretty(&value).ok()).unwrap_or_else(|| text.to_owned())
+    parts.into_iter().filter_map(|(name, us)| Some((name, micros(us?)))).collect()
 }
