@@ -171,7 +171,8 @@ async fn settle(store: &Arc<Sqlite>, start: &StartId, owed: Vec<Owed>) {
 }
 
 fn delivered(owed: &Owed) -> Settled {
-    let answer = Answer { status: 200, retry_after_s: None, body: b"ok".to_vec(), is_cut: false };
+    let answer =
+        Answer { status: 200, retry_after_s: None, body: b"ok".to_vec(), is_cut: false, location: None };
     Settled {
         stream: owed.stream,
         sequence: owed.sequence,

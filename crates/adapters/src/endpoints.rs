@@ -4,6 +4,7 @@
 mod connection;
 mod pool;
 pub mod probe;
+mod tls_failure;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_engine::ports::endpoints::{Endpoints, Exchange, Phases, Post};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, Uri};
 use rustls::{ClientConfig, RootCertStore};
@@ -29,6 +30,9 @@ use self::connection::{Connection, NotAnswered, Stream, connect, describe, secur
 use self::pool::{Origin, Pool};
 use crate::address_guard::AddressGuard;
 use crate::resolver::{Resolver, SystemResolver};
+
+/// How much of a redirect's address is kept: what a person reads.
+const LOCATION_CHARS_MAX: usize = 500;
 
 /// What the operator decides about calls to endpoints.
 #[derive(Debug, Clone, Default)]
@@ -116,7 +120,9 @@ impl HttpEndpoints {
 
         let stream = if url.is_https() {
             let began = Instant::now();
+            trace.securing_since = Some(began);
             let secured = secure(&self.tls, url, stream).await;
+            trace.securing_since = None;
             trace.phases.tls_us = Some(micros(began.elapsed()));
             secured?
         } else {
@@ -139,11 +145,12 @@ impl HttpEndpoints {
         }
         let status = response.status().as_u16();
         let retry_after_s = retry_after_s(&response);
+        let location = response.status().is_redirection().then(|| location(&response)).flatten();
         let (body, is_cut) = read_body(&mut connection, response.into_body(), post.answer_bytes_max).await?;
         if !is_cut {
             self.pool.put(origin, connection, post.idle_connections_max);
         }
-        Ok(Answer { status, retry_after_s, body, is_cut })
+        Ok(Answer { status, retry_after_s, body, is_cut, location })
     }
 }
 
@@ -163,6 +170,9 @@ impl HttpEndpoints {
             Err(_) if trace.is_connecting => Err(Failure::ConnectTimeout),
             Err(_) => Err(Failure::Timeout),
         };
+        if let Some(began) = trace.securing_since.take() {
+            trace.phases.tls_us = Some(micros(began.elapsed()));
+        }
         trace.phases.total_us = micros(began.elapsed());
         let outcome = result.map_or_else(Outcome::Failed, Outcome::Answered);
         Exchange { outcome, phases: std::mem::take(&mut trace.phases), address: trace.address.take() }
@@ -175,6 +185,8 @@ struct Trace {
     phases: Phases,
     address: Option<Arc<str>>,
     is_connecting: bool,
+    /// A handshake that the clock ended took its time all the same.
+    securing_since: Option<Instant>,
     heads: Heads,
 }
 
@@ -250,6 +262,12 @@ fn retry_after_s<B>(response: &Response<B>) -> Option<u64> {
     let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
     // `parse` alone would also take a leading plus.
     value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse().ok()).flatten()
+}
+
+fn location<B>(response: &Response<B>) -> Option<String> {
+    let value = response.headers().get(LOCATION)?;
+    let text = String::from_utf8_lossy(value.as_bytes());
+    Some(text.chars().filter(|c| !c.is_control()).take(LOCATION_CHARS_MAX).collect())
 }
 
 fn micros(duration: Duration) -> u64 {

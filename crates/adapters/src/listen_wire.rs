@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chathook_domain::delivery::failure_detail;
+use chathook_domain::delivery::outcome_detail;
 use chathook_domain::outcome::{Answer, Failure, Outcome};
 use chathook_domain::webhook::IN_FLIGHT_MAX;
 use chathook_engine::ports::endpoints::{Destination, Headers, Post};
@@ -99,6 +99,8 @@ struct AnswerHead {
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_s: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
     #[serde(default)]
     is_cut: bool,
     /// A failure's name, in the place of a status.
@@ -170,22 +172,24 @@ impl Told {
             id: self.id,
             status: None,
             retry_after_s: None,
+            location: None,
             is_cut: false,
             failed: None,
             detail: None,
         };
         match &self.outcome {
-            Outcome::Answered(Answer { status, retry_after_s, body, is_cut }) => {
+            Outcome::Answered(Answer { status, retry_after_s, body, is_cut, location }) => {
                 let head = AnswerHead {
                     status: Some(*status),
                     retry_after_s: *retry_after_s,
+                    location: location.clone(),
                     is_cut: *is_cut,
                     ..blank
                 };
                 message(&head, body)
             }
             Outcome::Failed(failure) => {
-                let detail = failure_detail(&self.outcome).map(str::to_owned);
+                let detail = outcome_detail(&self.outcome);
                 message(&AnswerHead { failed: Some(failure.name().to_owned()), detail, ..blank }, &[])
             }
         }
@@ -201,6 +205,7 @@ impl Told {
             (Some(status @ 100..=999), None) => Outcome::Answered(Answer {
                 status,
                 retry_after_s: head.retry_after_s,
+                location: head.location.map(|to| plain(&to)),
                 body: body.to_vec(),
                 is_cut: head.is_cut,
             }),
@@ -213,8 +218,7 @@ impl Told {
 
 /// A failure in a receiver's words, which are shown to people and so are short and plain.
 fn failure(name: &str, detail: &str) -> Failure {
-    let plain = detail.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX);
-    let detail = format!("at the listener: {}", plain.collect::<String>());
+    let detail = format!("at the listener: {}", plain(detail));
     match name {
         "name_not_resolved" => Failure::NameNotResolved(detail),
         "not_connected" => Failure::NotConnected(detail),
@@ -223,6 +227,10 @@ fn failure(name: &str, detail: &str) -> Failure {
         "timeout" => Failure::Timeout,
         _ => Failure::Broken(detail),
     }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect()
 }
 
 fn message(head: &impl Serialize, body: &[u8]) -> Bytes {
@@ -253,8 +261,13 @@ mod tests {
 
     #[test]
     fn an_answer_comes_back_as_it_was_byte_by_byte() {
-        let answer =
-            Answer { status: 503, retry_after_s: Some(9), body: b"\xff\n{\n".to_vec(), is_cut: true };
+        let answer = Answer {
+            status: 503,
+            retry_after_s: Some(9),
+            body: b"\xff\n{\n".to_vec(),
+            is_cut: true,
+            location: None,
+        };
         assert_eq!(there_and_back(Outcome::Answered(answer.clone())), Outcome::Answered(answer));
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use chathook_domain::listener::{Listener, is_of_listener};
@@ -42,9 +42,10 @@ struct Line {
     replaced: Arc<Notify>,
 }
 
-/// A request on its way to a connection; whoever waits for its answer holds the other end.
+/// A request on its way to a connection. It belongs to whoever waits for its answer and holds the other
+/// end, so that what a connection is too slow to read takes no room once it is given up.
 struct Asked {
-    post: Post,
+    post: Weak<Post>,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -125,9 +126,7 @@ impl Questions {
     pub async fn next(&mut self) -> Option<Request> {
         loop {
             let Asked { post, answer } = self.queue.recv().await?;
-            if answer.is_closed() {
-                continue;
-            }
+            let Some(post) = post.upgrade() else { continue };
             let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
             if unanswered.by_id.len() >= UNANSWERED_MAX {
                 unanswered.by_id.retain(|_, waiting| !waiting.is_closed());
@@ -180,7 +179,7 @@ impl ListenerEndpoints {
     }
 
     async fn ask(&self, post: Post) -> Exchange {
-        let began = Instant::now();
+        let (began, post) = (Instant::now(), Arc::new(post));
         let mut address = None;
         let asking = async {
             let Some(listener) = Listener::of(post.to.url()) else {
@@ -197,7 +196,7 @@ impl ListenerEndpoints {
                 last = Some(line.connection);
                 address = Some(line.peer.clone());
                 let (answer, answered) = oneshot::channel();
-                if line.queue.send(Asked { post: post.clone(), answer }).await.is_err() {
+                if line.queue.send(Asked { post: Arc::downgrade(&post), answer }).await.is_err() {
                     continue;
                 }
                 // Held any longer, it would keep a connection that was replaced waiting for more.
@@ -274,7 +273,13 @@ mod tests {
     }
 
     fn answer(body: &[u8]) -> Outcome {
-        Outcome::Answered(Answer { status: 200, retry_after_s: None, body: body.to_vec(), is_cut: false })
+        Outcome::Answered(Answer {
+            status: 200,
+            retry_after_s: None,
+            body: body.to_vec(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     fn listener(name: &str) -> Listener {
@@ -360,6 +365,21 @@ mod tests {
         assert_eq!(ask(&endpoints).await.expect("no panic"), Outcome::Failed(Failure::Timeout));
         let asked = ask(&endpoints);
         // The first was not written in time, so it is not written at all.
+        let request = connection.questions.next().await.expect("a request");
+        connection.answers.take(Told { id: request.head.id, outcome: answer(b"yes") });
+        assert_eq!(asked.await.expect("no panic"), answer(b"yes"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_reads_nothing_holds_no_request_that_was_given_up() {
+        let (listeners, endpoints) = endpoints();
+        let mut connection = listeners.attach(&listener("a"), "192.0.2.1:7").expect("a place");
+        let body = Bytes::from(vec![b'x'; 1_000]);
+        let post = Post { body: body.clone(), ..post_to(listener("a").url(1)) };
+        assert_eq!(endpoints.post(post).await.outcome, Outcome::Failed(Failure::Timeout));
+        assert_eq!(connection.questions.queue.len(), 1, "it was never read");
+        assert!(body.is_unique(), "its body is still held");
+        let asked = ask(&endpoints);
         let request = connection.questions.next().await.expect("a request");
         connection.answers.take(Told { id: request.head.id, outcome: answer(b"yes") });
         assert_eq!(asked.await.expect("no panic"), answer(b"yes"));

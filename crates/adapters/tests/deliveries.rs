@@ -15,6 +15,7 @@ use chathook_domain::trigger::Trigger;
 use chathook_domain::user::{Profile, User};
 use chathook_domain::webhook::{Webhook, WebhookDraft};
 use chathook_engine::ports::endpoints::Phases;
+use chathook_engine::ports::history::{HistoryStore as _, Hurried};
 use chathook_engine::ports::store::{
     AppStore as _, Committed, ConnectionStore as _, DeliveryStore as _, LineOf, MessageStore as _,
     NoticeKind, Offers, Settled, StoreError, Stored, SwitchOff, SwitchedOff, Told, UserStore as _,
@@ -217,6 +218,36 @@ async fn a_delivery_cancelled_meanwhile_stays_cancelled_and_keeps_its_attempt() 
     assert_eq!(house.ask("SELECT status FROM ended"), ["cancelled"]);
     assert_eq!(house.ask("SELECT outcome FROM attempt"), ["timeout"]);
     assert!(house.ask("SELECT lane FROM waiting").is_empty());
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_whatever_becomes_of_it() {
+    let house = house(Options::default()).await;
+    let hook = house.hook("hook").await;
+    let counted = |expected: &str| {
+        let sql = "SELECT s.waiting_count || ' ' || count(w.stream) FROM stream s
+                   LEFT JOIN waiting w ON w.stream = s.row GROUP BY s.row";
+        assert_eq!(house.ask(sql), [format!("{expected} {expected}")]);
+    };
+    for _ in 0..5 {
+        house.send().await;
+    }
+    counted("5");
+    let owed = house.owed();
+    house.settle(&[&owed[0]], waits(AT)).await;
+    counted("5");
+    for _ in 0..2 {
+        house.settle(&[&owed[0], &owed[1]], Settlement::Delivered).await;
+        counted("3");
+    }
+    house.settle(&[&owed[2]], Settlement::Failed).await;
+    let again = house.store.hurry_delivery(&house.app.id, &hook.id, owed[2].sequence, AT).await;
+    assert!(matches!(again, Ok(Hurried::Again { .. })), "{again:?}");
+    counted("3");
+    house.store.cancel_delivery(&house.app.id, &hook.id, owed[3].sequence, AT).await.expect("cancelled");
+    counted("2");
+    house.store.delete_webhook(&house.app.id, &hook.id, AT).await.expect("deleted");
+    counted("0");
 }
 
 #[tokio::test]

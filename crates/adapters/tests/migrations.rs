@@ -98,8 +98,9 @@ async fn deliveries_of_before_are_carried_over_with_their_numbers() {
     assert_eq!((fresh.sequence, fresh.attempts, fresh.due, fresh.first_failed_at), (3, 0, None, None));
 
     let streams =
-        "SELECT webhook || ' ' || last || ' ' || settled || ' ' || waiting_bytes FROM stream ORDER BY 1";
-    assert_eq!(ask(dir.path(), streams), ["gone 9 9 0", "hook 3 1 20"], "bytes, not characters");
+        "SELECT webhook || ' ' || last || ' ' || settled || ' ' || waiting_count || ' ' || waiting_bytes
+         FROM stream ORDER BY 1";
+    assert_eq!(ask(dir.path(), streams), ["gone 9 9 0 0", "hook 3 1 2 20"], "bytes, not characters");
     let ended = "SELECT s.webhook || ' ' || sequence || ' ' || status || ' ' || ended_at
                  FROM ended JOIN stream s ON s.row = stream ORDER BY 1";
     assert_eq!(ask(dir.path(), ended), ["gone 9 cancelled 300", "hook 1 delivered 150"]);

@@ -392,6 +392,7 @@ async fn a_gone_endpoint_is_owed_nothing_new() {
 async fn a_logged_call_of_a_deleted_app_does_not_keep_others_from_being_logged() {
     let house = house().await;
     let asked = |app: &str| Asked {
+        webhook_row: 1,
         app: AppId::trusted(app),
         webhook: WebhookId::trusted("hook"),
         event: event_id(),

@@ -160,6 +160,17 @@ impl Circuit {
         (chance > now).then_some(chance)
     }
 
+    /// A person wants an attempt: the next probe may go now. It is one more than those by the clock, whose waits do
+    /// not grow by it.
+    pub fn hurry(&mut self, now: i64) {
+        if let State::Open { probe_at, wait_ms } = &mut self.state
+            && *probe_at > now
+        {
+            *probe_at = now;
+            *wait_ms /= 2;
+        }
+    }
+
     /// A probe has gone out.
     pub fn begin_probe(&mut self) {
         if let State::Open { wait_ms, .. } = self.state {
@@ -235,7 +246,13 @@ mod tests {
     use crate::outcome::{Answer, Failure};
 
     fn answered(status: u16) -> Outcome {
-        Outcome::Answered(Answer { status, retry_after_s: None, body: Vec::new(), is_cut: false })
+        Outcome::Answered(Answer {
+            status,
+            retry_after_s: None,
+            body: Vec::new(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     fn opened() -> Circuit {
@@ -289,6 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_a_person_wants_goes_at_once_and_the_waits_do_not_grow_by_it() {
+        let mut circuit = opened();
+        for now in [1_000, 2_000, 3_000] {
+            circuit.hurry(now);
+            probe(&mut circuit, &answered(500), now);
+            assert_eq!(circuit.next_chance(now), Some(now + 10_000));
+        }
+        circuit.hurry(4_000);
+        circuit.begin_probe();
+        circuit.hurry(4_001);
+        assert_eq!(circuit.may_go(1, 4_001), None, "there is never more than one");
+    }
+
+    #[test]
     fn after_a_success_attempts_in_flight_grow_from_one_by_doubling() {
         let mut circuit = opened();
         assert_eq!(probe(&mut circuit, &answered(204), 10_000), Turn::Closed);
@@ -326,8 +357,13 @@ mod tests {
     fn a_pause_that_is_asked_for_holds_for_an_hour_at_most() {
         for (asked_s, paused_ms) in [(120, 120_000), (1_000_000, PAUSE_MS_MAX)] {
             let mut circuit = Circuit::closed(64);
-            let answer =
-                Answer { status: 429, retry_after_s: Some(asked_s), body: Vec::new(), is_cut: false };
+            let answer = Answer {
+                status: 429,
+                retry_after_s: Some(asked_s),
+                body: Vec::new(),
+                is_cut: false,
+                location: None,
+            };
             circuit.note(&Outcome::Answered(answer), Role::Ordinary, 5);
             assert_eq!(circuit.may_go(0, 5 + paused_ms - 1), None);
             assert_eq!(circuit.may_go(0, 5 + paused_ms), Some(Role::Ordinary));

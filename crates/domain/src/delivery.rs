@@ -93,18 +93,28 @@ pub fn outcome_name(outcome: &Outcome) -> String {
     }
 }
 
-/// What a failure says beyond its name, for people.
+/// What an outcome says beyond its name, for people.
 #[must_use]
-pub fn failure_detail(outcome: &Outcome) -> Option<&str> {
+pub fn outcome_detail(outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Answered(_) => None,
+        Outcome::Answered(answer) => answer.detail(),
         Outcome::Failed(failure) => match failure {
             Failure::AddressRefused(text)
             | Failure::NameNotResolved(text)
             | Failure::NotConnected(text)
             | Failure::Tls(text)
-            | Failure::Broken(text) => Some(text),
-            Failure::SchemeRefused | Failure::ConnectTimeout | Failure::Timeout | Failure::Internal => None,
+            | Failure::Broken(text) => Some(text.clone()),
+            Failure::SchemeRefused => {
+                Some("Plain http is not called here: serve the endpoint over https.".to_owned())
+            }
+            Failure::ConnectTimeout => Some(
+                "No TCP connection in time: is the address right, and lets a firewall the packets through?"
+                    .to_owned(),
+            ),
+            Failure::Timeout => {
+                Some("The time of the attempt was over before the answer was complete.".to_owned())
+            }
+            Failure::Internal => Some("The attempt died on our side; it is made again.".to_owned()),
         },
     }
 }

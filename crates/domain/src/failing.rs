@@ -154,7 +154,13 @@ mod tests {
     fn notes_of(failing: &mut Failing, attempts: &[(i64, u16, Turn)]) -> Vec<Note> {
         let mut notes = Vec::new();
         for (tick, status, turn) in attempts {
-            let answer = Answer { status: *status, retry_after_s: None, body: Vec::new(), is_cut: false };
+            let answer = Answer {
+                status: *status,
+                retry_after_s: None,
+                body: Vec::new(),
+                is_cut: false,
+                location: None,
+            };
             let now = Now { wall: Time::from_ms(*tick), tick: *tick };
             failing.note(&Outcome::Answered(answer), *turn, now, &mut notes);
         }

@@ -267,7 +267,13 @@ mod tests {
     }
 
     fn answered() -> Outcome {
-        Outcome::Answered(Answer { status: 200, retry_after_s: None, body: Vec::new(), is_cut: false })
+        Outcome::Answered(Answer {
+            status: 200,
+            retry_after_s: None,
+            body: Vec::new(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What happened, as people look it up: the names of deliveries, why one is held, and how the two
-//! runs that a listing is made of (numbered deliveries, and tests) become one.
+//! What happened, as people look it up: the names of deliveries, and how the runs that a listing is made of
+//! (numbered deliveries and tests, of one webhook or of several) become one.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,28 +28,6 @@ impl fmt::Display for DeliveryId {
         match self {
             Self::Numbered(sequence) => sequence.fmt(f),
             Self::Test(row) => write!(f, "test-{row}"),
-        }
-    }
-}
-
-/// Why a delivery that waits is not on its way, where the store knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// Its webhook is disabled or switched off.
-    Off,
-    /// It has left its lane and is tried by itself.
-    Aside,
-    /// The delivery with this number stands before it in its lane, and keeps failing.
-    Behind(i64),
-}
-
-impl Held {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "webhook_off",
-            Self::Aside => "aside",
-            Self::Behind(_) => "behind",
         }
     }
 }
@@ -93,6 +71,8 @@ pub struct Merged<T> {
     pub items: Vec<T>,
     /// Where the next page begins; `None` at the end of both runs.
     pub next: Option<Place>,
+    /// What comes next is at most so young; `None` at the end.
+    pub reach: Option<Time>,
 }
 
 /// Merges two runs by time, each keeping its own order. Beyond the edge of one run nothing of the other
@@ -122,7 +102,8 @@ pub fn merge<T>(mut numbered: Run<T>, mut tests: Run<T>, from: Place, limit: usi
         }
     }
     let is_end = numbered.is_over() && tests.is_over();
-    Merged { items, next: (!is_end).then_some(next) }
+    let reach = [numbered.reach(), tests.reach()].into_iter().flatten().max();
+    Merged { items, next: (!is_end).then_some(next), reach }
 }
 
 impl<T> Run<T> {
@@ -134,6 +115,78 @@ impl<T> Run<T> {
     fn is_over(&self) -> bool {
         self.items.is_empty() && self.edge.is_none()
     }
+}
+
+/// Where a listing over several others goes on: each by its number with its place; one that is not named is at its
+/// end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places(pub Vec<(i64, Place)>);
+
+impl Places {
+    /// Reads a cursor as [`Self::to_text`] wrote it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let place = |one: &str| {
+            let (number, place) = one.split_once('.')?;
+            Some((decimal(number)?, Place::parse(place)?))
+        };
+        text.split('_').map(place).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let texts: Vec<_> =
+            self.0.iter().map(|(number, place)| format!("{number}.{}", place.to_text())).collect();
+        texts.join("_")
+    }
+}
+
+/// A page of one of several listings, and where it began.
+#[derive(Debug, Clone)]
+pub struct Part<T> {
+    /// The listing's number.
+    pub of: i64,
+    pub from: Place,
+    pub page: Merged<T>,
+}
+
+/// One page of several listings, newest first, each item with the number of its listing; `name` tells its id and time.
+/// Beyond what was looked at of one nothing older of another is given, so a page may hold less than `limit`.
+#[must_use]
+pub fn merge_all<T>(
+    parts: Vec<Part<T>>,
+    limit: usize,
+    name: impl Fn(&T) -> (DeliveryId, Time),
+) -> (Vec<(i64, T)>, Places) {
+    let mut parts: Vec<(Part<T>, VecDeque<T>)> = parts
+        .into_iter()
+        .map(|mut part| {
+            let items = std::mem::take(&mut part.page.items).into();
+            (part, items)
+        })
+        .collect();
+    let mut given = Vec::new();
+    while given.len() < limit {
+        let reach = |(part, items): &(Part<T>, VecDeque<T>)| match items.front() {
+            Some(item) => Some((name(item).1, true)),
+            None => part.page.reach.map(|at| (at, false)),
+        };
+        // Of one time what is there comes first, and the first listing before the others.
+        let next = (0..parts.len()).rev().filter_map(|at| Some((reach(&parts[at])?, at)));
+        let Some((_, at)) = next.max_by_key(|(reach, _)| *reach) else { break };
+        let (part, items) = &mut parts[at];
+        let Some(item) = items.pop_front() else { break };
+        match name(&item).0 {
+            DeliveryId::Numbered(sequence) => part.from.sequence = sequence,
+            DeliveryId::Test(row) => part.from.test = row,
+        }
+        given.push((part.of, item));
+    }
+    let places = parts.into_iter().filter_map(|(part, items)| {
+        let place = if items.is_empty() { part.page.next? } else { part.from };
+        Some((part.of, place))
+    });
+    (given, Places(places.collect()))
 }
 
 /// The `stream:sequence` pairs of an event's `owed`.
@@ -204,6 +257,41 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn several_listings_page_after_page_give_everything_once_and_newest_first(
+            listings in proptest::collection::vec((run(), run()), 1..4), looked in 1usize..9, limit in 1usize..9,
+            step in 1i64..4,
+        ) {
+            let named = |run: Run<i64>, id: fn(i64) -> DeliveryId| Run {
+                items: run.items.into_iter().map(|(n, at, _)| (n, at, (id(n), at))).collect(),
+                edge: run.edge,
+            };
+            let mut places = Places((0..).zip(&listings).map(|(of, _)| (of, Place::START)).collect());
+            let (mut given, mut pages) = (Vec::new(), 0);
+            while !places.0.is_empty() {
+                let parts = places.0.iter().map(|(of, from)| {
+                    let (numbered, tests) = &listings[usize::try_from(*of).expect("small")];
+                    let numbered = named(look(numbered, from.sequence, looked, step), DeliveryId::Numbered);
+                    let tests = named(look(tests, from.test, looked, step), DeliveryId::Test);
+                    Part { of: *of, from: *from, page: merge(numbered, tests, *from, limit) }
+                });
+                let (items, next) = merge_all(parts.collect(), limit, |(id, at)| (*id, *at));
+                prop_assert!(items.len() <= limit);
+                given.extend(items.into_iter().map(|(of, (id, at))| (at, of, id)));
+                pages += 1;
+                prop_assert!(pages < 1_000, "it goes on and on");
+                places = if next.0.is_empty() { next } else { Places::parse(&next.to_text()).expect("it reads back") };
+            }
+            prop_assert!(given.is_sorted_by_key(|(at, _, _)| std::cmp::Reverse(*at)));
+            let all = listings.iter().flat_map(|(numbered, tests)| numbered.iter().chain(tests));
+            prop_assert_eq!(given.len(), all.filter(|(n, _)| n % step == 0).count());
+            let unique: std::collections::HashSet<_> =
+                given.iter().map(|(_, of, id)| format!("{of} {id}")).collect();
+            prop_assert_eq!(unique.len(), given.len());
+        }
+    }
+
     #[test]
     fn ids_and_cursors_that_nobody_gave_are_not_taken() {
         assert_eq!(DeliveryId::parse("12"), Some(DeliveryId::Numbered(12)));
@@ -213,6 +301,9 @@ mod tests {
         }
         for text in ["", "1", "1.", ".1", "1.2.3", "a.b"] {
             assert_eq!(Place::parse(text), None, "{text}");
+        }
+        for text in ["", "1.2", "1.2.3_", "_1.2.3", "1.2.3.4", "1.2.3 1.2.3"] {
+            assert_eq!(Places::parse(text), None, "{text}");
         }
     }
 }

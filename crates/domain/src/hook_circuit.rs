@@ -1,6 +1,7 @@
 //! The circuit of one `before_message` webhook: after enough silence in a row its senders are no longer
 //! made to wait for it (design 5). Time is ticks in milliseconds. Deliveries have another circuit.
 
+use crate::circuit::Role;
 use crate::outcome::{Failure, Outcome};
 use crate::turn::TurnKind;
 
@@ -30,28 +31,29 @@ impl Default for HookCircuit {
 }
 
 impl HookCircuit {
-    /// Whether the webhook is called for a message at this tick. Of an open circuit this takes the
-    /// probe: who is let through must call.
+    /// As what the webhook is called for a message at this tick, if it is. Of an open circuit this takes
+    /// the probe: who is let through must call.
     #[must_use]
-    pub fn lets_through(&mut self, tick: i64) -> bool {
+    pub fn lets_through(&mut self, tick: i64) -> Option<Role> {
         match self {
-            Self::Closed { .. } => true,
-            Self::Open { probe_at } if tick < *probe_at => false,
+            Self::Closed { .. } => Some(Role::Ordinary),
+            Self::Open { probe_at } if tick < *probe_at => None,
             Self::Open { probe_at } => {
                 *probe_at = tick + PROBE_EVERY_MS;
-                true
+                Some(Role::Probe)
             }
         }
     }
 
-    /// Takes note of what came of a call, whichever state it began in. Tells where that opened or closed it.
-    pub fn note(&mut self, outcome: &Outcome, tick: i64) -> Option<TurnKind> {
+    /// Takes note of what came of a call, whichever state it began in. Tells where that turned the circuit.
+    pub fn note(&mut self, outcome: &Outcome, role: Role, tick: i64) -> Option<TurnKind> {
         let was_open = self.is_open();
         self.take_note(outcome, tick);
-        match (was_open, self.is_open()) {
-            (false, true) => Some(TurnKind::Opened),
-            (true, false) => Some(TurnKind::Closed),
-            (false, false) | (true, true) => None,
+        match (was_open, self.is_open(), role) {
+            (false, true, Role::Ordinary | Role::Probe) => Some(TurnKind::Opened),
+            (true, false, Role::Ordinary | Role::Probe) => Some(TurnKind::Closed),
+            (true, true, Role::Probe) => Some(TurnKind::ProbeFailed),
+            (true, true, Role::Ordinary) | (false, false, Role::Ordinary | Role::Probe) => None,
         }
     }
 
@@ -115,7 +117,7 @@ mod tests {
 
     fn answer(status: u16) -> Outcome {
         let body = b"<garbage".to_vec();
-        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: status == 200 })
+        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: status == 200, location: None })
     }
 
     fn text() -> String {
@@ -137,7 +139,7 @@ mod tests {
     fn opened_at(tick: i64) -> HookCircuit {
         let mut circuit = HookCircuit::default();
         for _ in 0..5 {
-            circuit.note(&Outcome::Failed(Failure::Timeout), tick);
+            circuit.note(&Outcome::Failed(Failure::Timeout), Role::Ordinary, tick);
         }
         circuit
     }
@@ -147,11 +149,11 @@ mod tests {
         for silence in silences() {
             let mut circuit = HookCircuit::default();
             for _ in 0..4 {
-                circuit.note(&silence, 0);
+                circuit.note(&silence, Role::Ordinary, 0);
             }
-            assert!(circuit.lets_through(1), "four are not enough: {silence:?}");
-            circuit.note(&silence, 1);
-            assert!(!circuit.lets_through(2), "{silence:?}");
+            assert!(circuit.lets_through(1).is_some(), "four are not enough: {silence:?}");
+            circuit.note(&silence, Role::Ordinary, 1);
+            assert!(circuit.lets_through(2).is_none(), "{silence:?}");
         }
     }
 
@@ -161,9 +163,9 @@ mod tests {
             let mut circuit = HookCircuit::default();
             for _ in 0..20 {
                 for _ in 0..4 {
-                    circuit.note(&Outcome::Failed(Failure::Timeout), 0);
+                    circuit.note(&Outcome::Failed(Failure::Timeout), Role::Ordinary, 0);
                 }
-                circuit.note(&answer(status), 0);
+                circuit.note(&answer(status), Role::Ordinary, 0);
             }
             assert_eq!(circuit, HookCircuit::default(), "{status}");
         }
@@ -175,36 +177,55 @@ mod tests {
             let refused = Outcome::Failed(failure);
             let mut circuit = HookCircuit::default();
             for _ in 0..5 {
-                assert!(circuit.lets_through(0), "{refused:?}");
+                assert!(circuit.lets_through(0).is_some(), "{refused:?}");
                 for _ in 0..10 {
-                    circuit.note(&refused, 0);
+                    circuit.note(&refused, Role::Ordinary, 0);
                 }
-                circuit.note(&Outcome::Failed(Failure::Timeout), 0);
+                circuit.note(&Outcome::Failed(Failure::Timeout), Role::Ordinary, 0);
             }
-            assert!(!circuit.lets_through(0), "{refused:?}");
-            circuit.note(&refused, 0);
-            assert!(!circuit.lets_through(0), "{refused:?}");
+            assert!(circuit.lets_through(0).is_none(), "{refused:?}");
+            circuit.note(&refused, Role::Ordinary, 0);
+            assert!(circuit.lets_through(0).is_none(), "{refused:?}");
         }
     }
 
     #[test]
     fn one_message_probes_it_every_five_seconds() {
         let mut circuit = opened_at(100);
-        assert!(!circuit.lets_through(5_099));
-        assert!(circuit.lets_through(5_100));
-        assert!(!circuit.lets_through(5_101), "one at a time");
-        circuit.note(&Outcome::Failed(Failure::Timeout), 7_100);
-        assert!(!circuit.lets_through(10_099), "a probe that fails changes nothing");
-        assert!(circuit.lets_through(12_000));
-        assert!(!circuit.lets_through(16_999), "five seconds from the probe, however late it was");
-        assert!(circuit.lets_through(17_000));
+        assert!(circuit.lets_through(5_099).is_none());
+        assert!(circuit.lets_through(5_100).is_some());
+        assert!(circuit.lets_through(5_101).is_none(), "one at a time");
+        circuit.note(&Outcome::Failed(Failure::Timeout), Role::Ordinary, 7_100);
+        assert!(circuit.lets_through(10_099).is_none(), "a probe that fails changes nothing");
+        assert!(circuit.lets_through(12_000).is_some());
+        assert!(circuit.lets_through(16_999).is_none(), "five seconds from the probe, however late it was");
+        assert!(circuit.lets_through(17_000).is_some());
+    }
+
+    #[test]
+    fn its_turns_are_told_also_each_probe_that_fails_but_no_call_from_before() {
+        let silence = Outcome::Failed(Failure::Timeout);
+        let mut circuit = HookCircuit::default();
+        for _ in 0..4 {
+            assert_eq!(circuit.note(&silence, Role::Ordinary, 0), None);
+        }
+        assert_eq!(circuit.note(&silence, Role::Ordinary, 0), Some(TurnKind::Opened));
+        assert_eq!(circuit.note(&silence, Role::Ordinary, 1), None, "it was under way");
+        for tick in [5_000, 10_000] {
+            assert_eq!(circuit.lets_through(tick), Some(Role::Probe));
+            assert_eq!(circuit.note(&silence, Role::Probe, tick), Some(TurnKind::ProbeFailed));
+        }
+        assert_eq!(circuit.lets_through(15_000), Some(Role::Probe));
+        assert_eq!(circuit.note(&answer(500), Role::Probe, 15_000), Some(TurnKind::Closed));
+        assert_eq!(circuit.lets_through(15_001), Some(Role::Ordinary));
+        assert_eq!(circuit.note(&answer(200), Role::Ordinary, 15_001), None);
     }
 
     #[test]
     fn an_answer_closes_it_also_one_to_a_call_from_before() {
         for status in [200, 500] {
             let mut circuit = opened_at(0);
-            circuit.note(&answer(status), 10);
+            circuit.note(&answer(status), Role::Ordinary, 10);
             assert_eq!(circuit, HookCircuit::default());
         }
     }
@@ -217,11 +238,11 @@ mod tests {
             let (mut circuit, mut now, mut last) = (opened_at(0), 0, 0);
             for (wait, kind) in steps {
                 now += wait;
-                if circuit.lets_through(now) {
+                if circuit.lets_through(now).is_some() {
                     prop_assert!(now - last >= 5_000);
                     last = now;
                 }
-                circuit.note(&silences()[kind], now);
+                circuit.note(&silences()[kind], Role::Ordinary, now);
             }
         }
     }

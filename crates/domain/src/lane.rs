@@ -12,6 +12,7 @@ use crate::retry;
 pub use self::fetch::{Fetch, Fetched, LanePart};
 
 mod fetch;
+mod hurry;
 
 /// Deliveries of one lane held in memory (design 4).
 pub const LANE_LENGTH_MAX: usize = 64;
@@ -305,8 +306,9 @@ impl Lanes {
         self.beyond = fetch::Beyond::after_start(self.bounds.lanes_max);
         self.lanes.retain(|_, lane| lane.out > 0);
         for lane in self.lanes.values_mut() {
-            if let Some(first) = lane.queue.front() {
-                lane.last = first.sequence - 1;
+            // Without order the first in the queue need not be the first in the store.
+            if let Some(first) = lane.queue.iter().map(|owed| owed.sequence).min() {
+                lane.last = first - 1;
                 lane.has_more = true;
             }
             *lane = Lane { last: lane.last, out: lane.out, has_more: lane.has_more, ..Lane::default() };
@@ -327,20 +329,6 @@ impl Lanes {
         }
         self.queued_bytes -= owed.as_ref().map_or(0, bytes_of);
         self.place(key);
-    }
-
-    /// Lines up the head of a lane that waits, where that is it; otherwise the store is asked at once.
-    pub fn hurry(&mut self, key: &LaneKey, sequence: i64, now: i64) {
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return self.beyond.look_again_at(now);
-        };
-        if lane.queue.front().is_some_and(|owed| owed.sequence == sequence)
-            && let Some(until) = lane.until.take()
-        {
-            self.waiting.remove(&(until, key.clone()));
-            lane.head_due = None;
-            self.place(key);
-        }
     }
 
     /// The first tick after now at which a lane's time comes, or the store is to be looked into again.

@@ -30,6 +30,7 @@ pub mod circuit;
 pub mod turn;
 pub mod hook_circuit;
 pub mod failing;
+pub mod waiting;
 pub mod line;
 pub mod history;
 pub mod replay;

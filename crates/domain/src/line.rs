@@ -12,8 +12,10 @@ use crate::lane::{Bounds, Due, Lanes, Room};
 use crate::turn::{TurnKind, Turned, cause};
 
 pub use self::fetch::{AskedFetch, LineFetch, LineFetched};
+pub use self::hurry::Hurry;
 
 mod fetch;
+mod hurry;
 mod returned;
 mod turned;
 #[cfg(test)]
@@ -230,12 +232,6 @@ impl Line {
         if self.fetching.is_some() {
             self.overtaken.insert(sequence);
         }
-    }
-
-    /// A person wants it tried now, and the store has it as due.
-    pub fn hurry(&mut self, lane: &LaneKey, sequence: i64, now: Now) {
-        self.lanes_of(lane).hurry(lane, sequence, now.tick);
-        self.look_for_asides_at(now.tick, now.wall);
     }
 
     /// Whether the store is to be asked for something.

@@ -2,6 +2,7 @@
 
 use crate::ids::{Time, WebhookId};
 use crate::meaning::meaning;
+use crate::webhook::OnFailure;
 
 /// What waits longer than this is worth a look, though nothing has failed (design 6: the circuit's longest pause).
 pub const WAITS_LONG_MS: i64 = 15 * 60_000;
@@ -27,6 +28,8 @@ pub struct Facts {
     pub silent: u64,
     /// Why it is silent, where it is, and since when, where that is known.
     pub silence: Option<(String, Option<Time>)>,
+    /// What becomes of messages about which it keeps silent.
+    pub on_failure: OnFailure,
     pub waiting: u64,
     pub waiting_bytes: i64,
     pub waiting_bytes_max: i64,
@@ -219,9 +222,13 @@ fn silent(facts: &Facts) -> Need {
     let says = why.as_ref().map(|why| format!(": {}", why.says)).unwrap_or_default();
     let cure = why.as_ref().map_or("Make the endpoint answer in time.", |why| why.cure);
     let (sentence, cure) = if facts.is_hook_circuit_open {
+        let (fate, or) = match facts.on_failure {
+            OnFailure::Propagate => ("messages go on without it", ""),
+            OnFailure::Drop => ("all messages are refused", " Or let messages go on when it fails."),
+        };
         (
-            format!("It keeps silent to before_message, so messages go on without it{says}."),
-            format!("{cure} One message every 5 s asks it again."),
+            format!("It keeps silent to before_message, so {fate}{says}."),
+            format!("{cure} One message every 5 s asks it again.{or}"),
         )
     } else {
         let Facts { silent, asked, .. } = facts;
@@ -275,6 +282,7 @@ mod tests {
             asked: 0,
             silent: 0,
             silence: None,
+            on_failure: OnFailure::Propagate,
             waiting: 0,
             waiting_bytes: 0,
             waiting_bytes_max: 1_000,
@@ -331,6 +339,14 @@ mod tests {
         assert_eq!(sentence(failing), "Nothing has succeeded for 90 minutes.");
         let unsent = Facts { unsent_in_a_day: 1, ..well("a") };
         assert_eq!(sentence(unsent), "One delivery ended unsent in the last day.");
+    }
+
+    #[test]
+    fn a_silent_gate_that_lets_nothing_through_says_so() {
+        let silent = |on_failure| Facts { is_hook_circuit_open: true, on_failure, ..well("gate") };
+        let sentence = |on_failure| needs(&[silent(on_failure)], NOW).remove(0).sentence;
+        assert!(sentence(OnFailure::Propagate).ends_with("so messages go on without it."));
+        assert!(sentence(OnFailure::Drop).ends_with("so all messages are refused."));
     }
 
     #[test]

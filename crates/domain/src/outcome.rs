@@ -19,6 +19,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The endpoint had more to say than `body` holds.
     pub is_cut: bool,
+    /// Where a redirect points, cut at what a person reads.
+    pub location: Option<String>,
 }
 
 /// Why there is no answer. The names are shown in attempts listings and never change.
@@ -42,6 +44,26 @@ pub enum Failure {
     Broken(String),
     /// Our own attempt died.
     Internal,
+}
+
+impl Answer {
+    /// What it says beyond its status, for people.
+    #[must_use]
+    pub fn detail(&self) -> Option<String> {
+        match (self.status, &self.location, self.retry_after_s) {
+            (300..=399, Some(to), _) => Some(format!(
+                "Redirects are not followed. It points to {to}: if that is the endpoint, make it the webhook's URL."
+            )),
+            (300..=399, None, _) => Some("Redirects are not followed.".to_owned()),
+            (410, _, _) => {
+                Some("The endpoint wants no more, for good: the webhook is switched off.".to_owned())
+            }
+            (429 | 503, _, Some(pause_s)) => {
+                Some(format!("It asked for a pause of {pause_s} s (Retry-After)."))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Failure {

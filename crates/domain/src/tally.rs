@@ -362,7 +362,13 @@ mod tests {
     use crate::outcome::Answer;
 
     fn answered(status: u16) -> Outcome {
-        Outcome::Answered(Answer { status, retry_after_s: None, body: Vec::new(), is_cut: false })
+        Outcome::Answered(Answer {
+            status,
+            retry_after_s: None,
+            body: Vec::new(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     #[derive(Debug, Clone)]

@@ -228,7 +228,13 @@ mod tests {
     use crate::outcome::{Answer, Failure};
 
     fn answered(status: u16, body: &[u8]) -> Outcome {
-        Outcome::Answered(Answer { status, retry_after_s: None, body: body.to_vec(), is_cut: false })
+        Outcome::Answered(Answer {
+            status,
+            retry_after_s: None,
+            body: body.to_vec(),
+            is_cut: false,
+            location: None,
+        })
     }
 
     fn draft() -> Draft {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chathook_domain::delivery::outcome_name;
 use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::message::Accepted;
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
+use chathook_domain::turn::{Party, Turned};
 use chathook_domain::verdict::{ANSWER_BYTES_MAX, Fate, Judgement, Verdict, apply, judge, silent};
 use chathook_domain::webhook::{IDLE_CONNECTIONS_MAX, Webhook};
 
@@ -77,9 +79,9 @@ impl Engine {
         if share_ms <= 0 {
             return silent(silence::NO_TIME.to_owned(), on_failure);
         }
-        if !hook.lets_through(self.clock.ticks()) {
+        let Some(role) = hook.lets_through(self.clock.ticks()) else {
             return silent(silence::CIRCUIT_OPEN.to_owned(), on_failure);
-        }
+        };
         let deadline = self.clock.ticks() + share_ms;
         let Some(_place) = self.place_of(hook, deadline).await else {
             return silent(silence::NO_PLACE.to_owned(), on_failure);
@@ -90,8 +92,9 @@ impl Engine {
             exchange = self.endpoints.post(post) => exchange.outcome,
             () = self.clock.sleep_until(deadline) => Outcome::Failed(Failure::Timeout),
         };
-        if let Some(kind) = hook.note(&outcome, self.clock.ticks()) {
-            self.tallies.turned(webhook.row, kind, &outcome, self.clock.now());
+        if let Some(kind) = hook.note(&outcome, role, self.clock.ticks()) {
+            let turned = Turned { party: Party::BeforeMessage, kind, cause: outcome_name(&outcome) };
+            self.tallies.turned(webhook.row, turned, self.clock.now());
         }
         judge(&outcome, on_failure)
     }
@@ -132,6 +135,7 @@ impl Engine {
         Asked {
             app: caller.app.id.clone(),
             webhook: webhook.id.clone(),
+            webhook_row: webhook.row,
             event: accepted.event_id.clone(),
             conversation: accepted.conversation(),
             sender: accepted.sender.uid.clone(),

@@ -111,7 +111,7 @@ impl Engine {
             opened.replaced.iter().for_each(|replaced| live.tell_ended(replaced));
         });
         let opened = self.store.open_connection(&app, opening, told).await.map_err(refuse)?;
-        user.is_online = true;
+        (user.is_online, user.last_active_at) = (true, Some(now));
         Ok(LoggedIn { app, user, connection, cursor: opened.cursor, token_hash: owner.token_hash })
     }
 

@@ -17,13 +17,15 @@ use crate::engine::{Engine, refuse};
 use crate::means::is_passing;
 use crate::ports::history::CallFilter;
 use crate::ports::tallies::{KeptTurn, Standing};
-use crate::tallies::{Which, by_step, with_sums};
+use crate::tallies::{by_step, with_sums};
 
 /// Minutes of webhooks that one transaction takes, each in every step.
 const BATCH_MAX: usize = 100;
 /// Lines of a circuit's history that are shown with it.
 const TURNS_SHOWN: i64 = 50;
 const MINUTE_MS: i64 = 60_000;
+/// How often what was counted is taken to the store: a kill loses no more.
+const KEEP_EVERY_MS: i64 = 10_000;
 const DAY: Window = Window { minutes: 24 * 60, step: Step::TenMinutes };
 
 /// What happened in a span that ends now, step by step; steps in which nothing did are left out.
@@ -152,6 +154,7 @@ fn facts_of(health: &WebhookHealth) -> Facts {
         last_failure: standing.and_then(|standing| standing.last_failure.clone()),
         is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
         is_hook_circuit_open: hook.probe_at.is_some(),
+        on_failure: webhook.config.on_failure,
         asked: lately.asked(),
         silent: lately.of(Count::Silent),
         silence: silence.clone(),
@@ -168,7 +171,7 @@ impl Engine {
     pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
         self.app(app).await?;
         let series = self.series(app, None, window).await?;
-        let mut standings = self.store.standings(app).await.map_err(refuse)?;
+        let mut standings = self.standings(app).await?;
         let (mut webhooks, mut all) = (Vec::new(), Vec::new());
         for webhook in self.store.webhooks(app).await.map_err(refuse)? {
             let at = standings.iter().position(|standing| standing.webhook == webhook.id);
@@ -189,8 +192,8 @@ impl Engine {
     ) -> Result<EndpointHealth, Refusal> {
         self.app(app).await?;
         let webhook = self.webhook(app, id).await?;
-        let series = self.series(app, Some(id), window).await?;
-        let standings = self.store.standings(app).await.map_err(refuse)?;
+        let series = self.series(app, Some(&webhook), window).await?;
+        let standings = self.standings(app).await?;
         let standing = standings.into_iter().find(|standing| standing.webhook == *id);
         let health = self.webhook_health(app, webhook, standing).await?;
         let turns = self.circuit_history(app, id, i64::MAX, TURNS_SHOWN).await?;
@@ -200,6 +203,11 @@ impl Engine {
             now: health,
             turns,
         })
+    }
+
+    /// What waits for each webhook of the app, and which of them fail.
+    pub async fn standings(&self, app: &AppId) -> Result<Vec<Standing>, Refusal> {
+        self.store.standings(app).await.map_err(refuse)
     }
 
     /// How the circuits of a webhook turned, newest first, below a row.
@@ -218,7 +226,7 @@ impl Engine {
     async fn series(
         &self,
         app: &AppId,
-        webhook: Option<&WebhookId>,
+        webhook: Option<&Webhook>,
         window: Window,
     ) -> Result<Series, Refusal> {
         let Window { minutes, step } = window;
@@ -226,8 +234,9 @@ impl Engine {
         // The step that we are in is one of them.
         let since = step.begin_of(until.plus_ms(step.ms() - minutes * MINUTE_MS));
         let _moving = self.tallies.moving.lock().await;
-        let mut parts = self.store.tallies(app, webhook, step, since).await.map_err(refuse)?;
-        parts.extend(self.tallies.in_memory(app, webhook));
+        let id = webhook.map(|webhook| &webhook.id);
+        let mut parts = self.store.tallies(app, id, step, since).await.map_err(refuse)?;
+        parts.extend(self.tallies.in_memory(app, webhook.map(|webhook| webhook.row)));
         let points = by_step(parts, step, since);
         let mut total = Tally::default();
         points.iter().for_each(|(_, tally)| total.merge(tally));
@@ -240,7 +249,7 @@ impl Engine {
         webhook: Webhook,
         standing: Option<Standing>,
     ) -> Result<WebhookHealth, Refusal> {
-        let day = self.series(app, Some(&webhook.id), DAY).await?;
+        let day = self.series(app, Some(&webhook), DAY).await?;
         let mut lately = Tally::default();
         let since = day.step.begin_of(day.until.plus_ms(-day.step.ms()));
         day.points.iter().filter(|(at, _)| *at >= since).for_each(|(_, tally)| lately.merge(tally));
@@ -304,14 +313,18 @@ impl Engine {
         self.clock.now().plus_ms(tick - self.clock.ticks())
     }
 
-    /// Takes each minute to the store when it is over, and turns of circuits at once, until the stop.
+    /// Takes what is counted to the store every few seconds, and turns of circuits at once, until the stop.
     pub async fn keep_tallies(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let work = async {
+            let mut looked_in = None;
             loop {
-                self.look_who_is_online().await;
-                // A refusal is logged where it arises; what was counted waits for the next minute.
-                let _ = self.write_tallies(Which::Before(self.clock.now())).await;
-                let end = self.clock.ticks() + MINUTE_MS - self.clock.now().ms.rem_euclid(MINUTE_MS);
+                let minute = Step::Minute.begin_of(self.clock.now());
+                if looked_in.replace(minute) != Some(minute) {
+                    self.look_who_is_online().await;
+                }
+                // A refusal is logged where it arises; what was counted waits for the next time.
+                let _ = self.write_tallies().await;
+                let end = self.clock.ticks() + KEEP_EVERY_MS - self.clock.now().ms.rem_euclid(KEEP_EVERY_MS);
                 loop {
                     self.write_turns().await;
                     tokio::select! {
@@ -331,7 +344,7 @@ impl Engine {
     /// Takes all that was counted to the store: nothing counts any more.
     pub async fn end_tallies(&self) {
         self.write_turns().await;
-        let _ = self.write_tallies(Which::All).await;
+        let _ = self.write_tallies().await;
     }
 
     async fn look_who_is_online(&self) {
@@ -340,10 +353,10 @@ impl Engine {
         }
     }
 
-    async fn write_tallies(&self, which: Which) -> Result<(), Refusal> {
+    async fn write_tallies(&self) -> Result<(), Refusal> {
         {
             let _moving = self.tallies.moving.lock().await;
-            self.tallies.shelve(which);
+            self.tallies.shelve();
         }
         loop {
             let _moving = self.tallies.moving.lock().await;
@@ -373,7 +386,7 @@ impl Engine {
         while let Some((row, turned, at)) = self.tallies.first_turn() {
             match self.store.keep_turn(&self.start, row, turned, at).await {
                 Ok(()) => self.tallies.drop_first_turn(),
-                // It waits for the next turn, or the next minute.
+                // It waits for the next turn, or for some seconds.
                 Err(error) if is_passing(&error) => return,
                 Err(error) => {
                     tracing::error!(?error, webhook.row = row, "a turn of a circuit cannot be written");

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
-use chathook_domain::history::{DeliveryId, Merged, Place};
+use chathook_domain::history::{DeliveryId, Merged, Part, Place, Places, merge_all};
 use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
+use chathook_domain::line::Hurry;
 use chathook_domain::refusal::{Code, Refusal};
 
 use crate::engine::{Engine, refuse};
@@ -22,7 +23,90 @@ pub struct ShownRequest {
     pub headers: Vec<(Cow<'static, str>, String)>,
 }
 
+/// What came of asking for an attempt now, and the delivery that it was asked for, or that was made.
+#[derive(Debug, Clone)]
+pub struct Retried {
+    pub did: Did,
+    pub detail: DeliveryDetail,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Did {
+    TriedNow,
+    /// An attempt was under way.
+    NothingMore,
+    OwedAnew,
+    /// Something stands before it that a person's order does not move.
+    WaitsOn,
+}
+
+impl Did {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TriedNow => "tried_now",
+            Self::NothingMore => "under_way",
+            Self::OwedAnew => "owed_anew",
+            Self::WaitsOn => "waits_on",
+        }
+    }
+}
+
+impl Retried {
+    /// For people.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let delivery = &self.detail.delivery;
+        match (self.did, &delivery.waiting) {
+            (Did::TriedNow, _) => "It is tried now.".to_owned(),
+            (Did::NothingMore, _) => "An attempt was under way already; no other is made.".to_owned(),
+            (Did::OwedAnew, _) => format!("Its event is owed again, as delivery {}.", delivery.id),
+            (Did::WaitsOn, Some(waiting)) => format!("It cannot go yet. {}", waiting.sentence()),
+            (Did::WaitsOn, None) => "It has ended meanwhile.".to_owned(),
+        }
+    }
+}
+
+/// Rows that a listing of all webhooks looks at, over all of them: what that of one may.
+const LOOK_OVER_ALL_MAX: i64 = 5_000;
+
+/// Deliveries of all webhooks of an app.
+#[derive(Debug, Clone)]
+pub struct DeliveriesOfApp {
+    pub items: Vec<(WebhookId, Delivery)>,
+    /// Where the list goes on, where it does.
+    pub next: Option<Places>,
+}
+
 impl Engine {
+    /// Newest first, from the beginning or where a page before ended.
+    pub async fn deliveries_of_app(
+        &self,
+        app: &AppId,
+        filter: DeliveryFilter,
+        from: Option<Places>,
+    ) -> Result<DeliveriesOfApp, Refusal> {
+        let webhooks = self.webhooks(app).await?;
+        let place_of = |row: i64| match &from {
+            None => Some(Place::START),
+            Some(places) => places.0.iter().find(|(of, _)| *of == row).map(|(_, place)| *place),
+        };
+        let asked: Vec<_> =
+            webhooks.iter().filter_map(|webhook| Some((webhook, place_of(webhook.row)?))).collect();
+        let count = i64::try_from(asked.len()).expect("at most 25 webhooks").max(1);
+        let filter = DeliveryFilter { look_max: Some(LOOK_OVER_ALL_MAX / count), ..filter };
+        let mut parts = Vec::new();
+        for (webhook, from) in asked {
+            let page = self.deliveries(app, &webhook.id, filter.clone(), from).await?;
+            parts.push(Part { of: webhook.row, from, page });
+        }
+        let (items, places) = merge_all(parts, filter.limit, |delivery| (delivery.id, delivery.created_at));
+        let id_of =
+            |row: i64| webhooks.iter().find(|webhook| webhook.row == row).map(|found| found.id.clone());
+        let items = items.into_iter().filter_map(|(row, delivery)| Some((id_of(row)?, delivery))).collect();
+        Ok(DeliveriesOfApp { items, next: (!places.0.is_empty()).then_some(places) })
+    }
+
     /// Newest first.
     pub async fn deliveries(
         &self,
@@ -32,7 +116,9 @@ impl Engine {
         from: Place,
     ) -> Result<Merged<Delivery>, Refusal> {
         self.app(app).await?;
-        self.store.deliveries(app, webhook, filter, from).await.map_err(refuse)
+        let mut found = self.store.deliveries(app, webhook, filter, from).await.map_err(refuse)?;
+        found.items.iter_mut().for_each(|delivery| self.see(delivery));
+        Ok(found)
     }
 
     pub async fn delivery(
@@ -43,9 +129,27 @@ impl Engine {
     ) -> Result<DeliveryDetail, Refusal> {
         self.app(app).await?;
         let found = self.store.delivery(app, webhook, id).await.map_err(refuse)?;
-        found.ok_or_else(|| {
+        let mut detail = found.ok_or_else(|| {
             Refusal::new(Code::DeliveryNotFound, format!("The webhook '{webhook}' has no delivery '{id}'."))
-        })
+        })?;
+        self.see(&mut detail.delivery);
+        Ok(detail)
+    }
+
+    /// What memory knows of a delivery that waits, which the store does not.
+    fn see(&self, delivery: &mut Delivery) {
+        let (Some(waiting), DeliveryId::Numbered(sequence)) = (&mut delivery.waiting, delivery.id) else {
+            return;
+        };
+        let now = self.both_clocks();
+        waiting.seen = self.dispatch.see(waiting.webhook_row, &waiting.lane, sequence, now);
+        if waiting.seen.is_none() {
+            waiting.due = waiting.due.filter(|due| *due > now.wall);
+        }
+    }
+
+    fn both_clocks(&self) -> Now {
+        Now { wall: self.clock.now(), tick: self.clock.ticks() }
     }
 
     /// The request of a delivery as an attempt would make it now, but for secrets; `None` where its event is no
@@ -74,27 +178,31 @@ impl Engine {
         Ok(Some(ShownRequest { url, headers: masked(&headers) }))
     }
 
-    /// Now. What waits is due at once; what ended unsent is owed anew, which is what is answered.
+    /// Now, where nothing of its lane goes before it; what ended unsent is owed anew, which is what is answered.
     pub async fn retry_delivery(
         &self,
         app: &AppId,
         webhook: &WebhookId,
         id: DeliveryId,
-    ) -> Result<DeliveryDetail, Refusal> {
+    ) -> Result<Retried, Refusal> {
         self.app(app).await?;
         let sequence = numbered(id, "retried; make another test")?;
-        let now = self.clock.now();
-        let hurried = self.store.hurry_delivery(app, webhook, sequence, now).await.map_err(refuse)?;
-        let sequence = match hurried {
+        let now = self.both_clocks();
+        let hurried = self.store.hurry_delivery(app, webhook, sequence, now.wall).await.map_err(refuse)?;
+        let (sequence, did) = match hurried {
             Hurried::Waiting { webhook_row, lane } => {
-                let now = Now { wall: now, tick: self.clock.ticks() };
-                self.dispatch.hurry(webhook_row, &lane, sequence, now);
-                sequence
+                let did = match self.dispatch.hurry(webhook_row, &lane, sequence, now) {
+                    Hurry::Goes => Did::TriedNow,
+                    Hurry::IsOut => Did::NothingMore,
+                    Hurry::Stays => Did::WaitsOn,
+                };
+                (sequence, did)
             }
-            Hurried::Again { sequence } => sequence,
+            Hurried::Again { sequence } => (sequence, Did::OwedAnew),
         };
         self.tallies.changed(app);
-        self.delivery(app, webhook, DeliveryId::Numbered(sequence)).await
+        let detail = self.delivery(app, webhook, DeliveryId::Numbered(sequence)).await?;
+        Ok(Retried { did, detail })
     }
 
     /// Never. An attempt that is under way is made to its end; nothing follows from it.
@@ -142,9 +250,12 @@ impl Engine {
     pub async fn message_history(&self, app: &AppId, id: MessageId) -> Result<MessageHistory, Refusal> {
         self.app(app).await?;
         let found = self.store.message_history(app, id).await.map_err(refuse)?;
-        found.ok_or_else(|| {
+        let mut history = found.ok_or_else(|| {
             Refusal::new(Code::MessageNotFound, format!("There is no message with the id '{id}'."))
-        })
+        })?;
+        let deliveries = history.owed.iter_mut().flat_map(|owed| &mut owed.deliveries);
+        deliveries.for_each(|(delivery, _)| self.see(delivery));
+        Ok(history)
     }
 
     /// Calls of `before_message`, newest first, below a row.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use chathook_domain::circuit::Role;
 use chathook_domain::hook_circuit::HookCircuit;
 use chathook_domain::outcome::Outcome;
 use chathook_domain::turn::TurnKind;
@@ -28,14 +29,14 @@ impl Hook {
         Self { places: self.places.clone(), circuit: Arc::default() }
     }
 
-    /// Whether to call now; see [`HookCircuit::lets_through`].
-    pub fn lets_through(&self, tick: i64) -> bool {
+    /// Whether to call now, and as what; see [`HookCircuit::lets_through`].
+    pub fn lets_through(&self, tick: i64) -> Option<Role> {
         self.circuit.lock().expect("no one panics while holding this lock").lets_through(tick)
     }
 
-    /// Tells where that opened or closed its circuit.
-    pub fn note(&self, outcome: &Outcome, tick: i64) -> Option<TurnKind> {
-        self.circuit.lock().expect("no one panics while holding this lock").note(outcome, tick)
+    /// Tells where that turned its circuit.
+    pub fn note(&self, outcome: &Outcome, role: Role, tick: i64) -> Option<TurnKind> {
+        self.circuit.lock().expect("no one panics while holding this lock").note(outcome, role, tick)
     }
 }
 
@@ -87,13 +88,15 @@ impl Hooks {
     }
 
     /// To be called when a webhook's configuration was changed: its circuit begins anew, its calls in
-    /// flight still count against its places.
-    pub fn renew(&self, webhook_row: i64) {
+    /// flight still count against its places. Answers with the circuit that it had.
+    pub fn renew(&self, webhook_row: i64) -> HookCircuit {
+        let before = self.circuit(webhook_row);
         let mut known = self.known();
         known.changes += 1;
         if let Some(hook) = known.by_row.get_mut(&webhook_row) {
             *hook = hook.renewed();
         }
+        before
     }
 
     /// To be called when webhooks were deleted.
@@ -143,7 +146,7 @@ mod tests {
 
     fn open(hook: &Hook) {
         for _ in 0..5 {
-            let _ = hook.note(&Outcome::Failed(Failure::Timeout), 0);
+            let _ = hook.note(&Outcome::Failed(Failure::Timeout), Role::Ordinary, 0);
         }
     }
 
@@ -151,7 +154,7 @@ mod tests {
     fn messages_share_a_webhooks_circuit_and_places() {
         let hooks = Hooks::bounded(8);
         open(&hook(&hooks, 0));
-        assert!(!hook(&hooks, 0).lets_through(1));
+        assert!(hook(&hooks, 0).lets_through(1).is_none());
         let _place = hook(&hooks, 0).places.try_take().expect("a place");
         assert_eq!(hook(&hooks, 0).places.in_flight(), 1);
     }
@@ -164,7 +167,7 @@ mod tests {
         hooks.renew(ROW);
         open(&before);
         let after = hook(&hooks, hooks.changes());
-        assert!(after.lets_through(1));
+        assert!(after.lets_through(1).is_some());
         assert_eq!(after.places.in_flight(), 1);
     }
 
@@ -174,7 +177,7 @@ mod tests {
         let read_at = hooks.changes();
         hooks.renew(ROW);
         open(&hook(&hooks, read_at));
-        assert!(hook(&hooks, hooks.changes()).lets_through(1));
+        assert!(hook(&hooks, hooks.changes()).lets_through(1).is_some());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use chathook_domain::circuit::Stand;
 use chathook_domain::delivery::Owed;
 use chathook_domain::ids::{LaneKey, Now};
 use chathook_domain::lane::{Bounds, Room as Memory};
-use chathook_domain::line::{Line, Policy, Retries};
+use chathook_domain::line::{Hurry, Line, Policy, Retries};
+use chathook_domain::waiting::Seen;
 use chathook_domain::webhook::IN_FLIGHT_MAX;
 use tokio::sync::Notify;
 
@@ -144,11 +145,20 @@ impl Lines {
     }
 
     /// A person wants a waiting delivery tried now, and the store has it as due.
-    pub fn hurry(&self, webhook_row: i64, lane: &LaneKey, sequence: i64, now: Now) {
-        if let Some(room) = self.room(webhook_row) {
-            self.visit(&room).line.hurry(lane, sequence, now);
-        }
+    pub fn hurry(&self, webhook_row: i64, lane: &LaneKey, sequence: i64, now: Now) -> Hurry {
+        let room = self.room(webhook_row);
+        let hurry = room.map_or(Hurry::Stays, |room| {
+            let mut visit = self.visit(&room);
+            if visit.is_working() { visit.line.hurry(lane, sequence, now) } else { Hurry::Stays }
+        });
         self.stir(webhook_row);
+        hurry
+    }
+
+    /// How a delivery stands in its line; `None` until that is in memory.
+    #[must_use]
+    pub fn see(&self, webhook_row: i64, lane: &LaneKey, sequence: i64, now: Now) -> Option<Seen> {
+        self.room(webhook_row).map(|room| self.visit(&room).line.see(lane, sequence, now))
     }
 
     /// A person cancelled a waiting delivery, and the store has it so.

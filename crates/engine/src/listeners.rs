@@ -84,8 +84,7 @@ impl Engine {
             }
         };
         let webhook = self.listen_to(listener, webhook, &wish.triggers).await?;
-        self.hooks.renew(webhook.row);
-        self.dispatch.changed(webhook.row);
+        self.begin_anew(webhook.row);
         Ok(OpenedListener { webhook, found })
     }
 
@@ -99,8 +98,7 @@ impl Engine {
         let config = Config { url: listener.url(self.dice.bits()), ..webhook.config };
         let set = self.store.set_config(app, id, config, SwitchedOff::Keep, self.clock.now()).await;
         let webhook = set.map_err(refuse)?;
-        self.hooks.renew(webhook.row);
-        self.dispatch.changed(webhook.row);
+        self.begin_anew(webhook.row);
         Ok(())
     }
 

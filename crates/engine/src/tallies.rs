@@ -1,15 +1,14 @@
-//! What happens is counted here, in memory, by app and webhook and minute; finished minutes go to a shelf, and from
-//! there to the store (`health`). Counting takes one lock that is nobody's for long, and allocates once a minute.
+//! What happens is counted here, in memory, by app and webhook and minute; every few seconds it goes to a shelf, and
+//! from there to the store (`health`). Counting takes one lock that is nobody's for long, and seldom allocates.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 
-use chathook_domain::delivery::{Settlement, outcome_name};
-use chathook_domain::ids::{AppId, Time, WebhookId};
-use chathook_domain::outcome::Outcome;
+use chathook_domain::delivery::Settlement;
+use chathook_domain::ids::{AppId, Time};
 use chathook_domain::tally::{Count, Span, Step, Tally};
-use chathook_domain::turn::{Party, TurnKind, Turned};
+use chathook_domain::turn::Turned;
 use tokio::sync::Notify;
 
 use crate::ports::endpoints::Exchange;
@@ -18,7 +17,7 @@ use crate::ports::tallies::Tallied;
 
 /// The cause of a verdict that nobody waited for.
 pub(crate) const SENDER_GONE: &str = "sender_gone";
-/// Minutes that wait on the shelf when the store has refused them: about 15 MiB. The oldest go first.
+/// Minutes that wait on the shelf when the store refuses them: about 15 MiB. The oldest go first.
 const SHELF_MAX: usize = 4_000;
 /// A slot that was quiet is dropped, and another takes its place: with room for what one counts in its time, no two
 /// pulses of an app are the same.
@@ -29,7 +28,8 @@ const TURNS_WAITING_MAX: usize = 1_000;
 #[derive(Default)]
 pub struct Tallies {
     apps: RwLock<HashMap<AppId, OfApp>>,
-    shelf: Mutex<VecDeque<Tallied>>,
+    /// What waits for the store; the oldest first.
+    shelf: Mutex<BTreeMap<Counted, Box<Tally>>>,
     turns: Mutex<VecDeque<(i64, Turned, Time)>>,
     /// How many slots there have been, each of which begins its pulse above those of all before it.
     slots: AtomicU64,
@@ -40,10 +40,13 @@ pub struct Tallies {
     pub(crate) moving: tokio::sync::Mutex<()>,
 }
 
+/// What was counted of whom: an app, or the webhook with this row of the store.
+type Counted = (Time, AppId, Option<i64>);
+
 #[derive(Default)]
 struct OfApp {
     own: Slot,
-    webhooks: HashMap<WebhookId, Slot>,
+    webhooks: HashMap<i64, Slot>,
 }
 
 /// The minute that is being counted, with those that are over.
@@ -57,15 +60,6 @@ struct Minutes {
     over: Vec<(Time, Box<Tally>)>,
     /// How often anything was counted here.
     pulse: u64,
-}
-
-/// Which minutes are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
-    /// Those before the one that this moment lies in.
-    Before(Time),
-    /// The present one as well.
-    All,
 }
 
 impl Slot {
@@ -89,15 +83,9 @@ impl Slot {
         self.0.lock().expect("no one panics while holding this lock").pulse
     }
 
-    fn take(&self, which: Which) -> Vec<(Time, Box<Tally>)> {
+    fn take(&self) -> Vec<(Time, Box<Tally>)> {
         let mut minutes = self.0.lock().expect("no one panics while holding this lock");
-        let is_over = match which {
-            Which::All => true,
-            Which::Before(now) => minutes.at.is_some_and(|at| at < Step::Minute.begin_of(now)),
-        };
-        if is_over {
-            minutes.end();
-        }
+        minutes.end();
         std::mem::take(&mut minutes.over)
     }
 
@@ -145,7 +133,7 @@ impl Tallies {
         now: Time,
     ) {
         let took_us = exchange.phases.total_us;
-        self.at(&target.app, Some(&target.webhook.id), now, |tally| {
+        self.at(&target.app, Some(target.webhook.row), now, |tally| {
             tally.attempted(&exchange.outcome, took_us);
             match settlement {
                 Settlement::Delivered => {
@@ -174,7 +162,7 @@ impl Tallies {
             (None, "drop") => Count::Dropped,
             (None, _) => Count::Passed,
         };
-        self.at(&asked.app, Some(&asked.webhook), asked.at, |tally| {
+        self.at(&asked.app, Some(asked.webhook_row), asked.at, |tally| {
             tally.count(counted);
             tally.measure(Span::Asked, asked.took_us);
         });
@@ -208,8 +196,7 @@ impl Tallies {
     }
 
     /// The circuit of a `before_message` webhook has turned.
-    pub(crate) fn turned(&self, webhook_row: i64, kind: TurnKind, outcome: &Outcome, at: Time) {
-        let turned = Turned { party: Party::BeforeMessage, kind, cause: outcome_name(outcome) };
+    pub(crate) fn turned(&self, webhook_row: i64, turned: Turned, at: Time) {
         let mut turns = self.turns.lock().expect("no one panics while holding this lock");
         if turns.len() >= TURNS_WAITING_MAX {
             turns.pop_front();
@@ -227,15 +214,16 @@ impl Tallies {
         self.turns.lock().expect("no one panics while holding this lock").pop_front();
     }
 
-    /// An app, or one of its webhooks, is gone. What is on the shelf of it the store passes over.
-    pub(crate) fn forget(&self, app: &AppId, webhook: Option<&WebhookId>) {
+    /// An app, or one of its webhooks, is gone. What is on the shelf of it, and what its last attempts count
+    /// after this, the store passes over.
+    pub(crate) fn forget(&self, app: &AppId, webhook: Option<i64>) {
         let mut apps = self.apps.write().expect("no one panics while holding this lock");
         match webhook {
             None => drop(apps.remove(app)),
             Some(webhook) => {
                 if let Some(of_app) = apps.get_mut(app) {
                     // Its part in what the app did stays.
-                    let minutes = of_app.webhooks.remove(webhook).map(|slot| slot.copy());
+                    let minutes = of_app.webhooks.remove(&webhook).map(|slot| slot.copy());
                     for (minute, tally) in minutes.unwrap_or_default() {
                         of_app.own.count(minute, |own| own.merge(&tally));
                     }
@@ -244,19 +232,16 @@ impl Tallies {
         }
     }
 
-    /// Puts minutes on the shelf.
-    pub(crate) fn shelve(&self, which: Which) {
+    /// Puts what was counted on the shelf.
+    pub(crate) fn shelve(&self) {
         let apps = self.apps.read().expect("no one panics while holding this lock");
         let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
         for (app, of_app) in apps.iter() {
-            let webhooks = of_app.webhooks.iter().map(|(id, slot)| (Some(id), slot));
+            let webhooks = of_app.webhooks.iter().map(|(row, slot)| (Some(*row), slot));
             for (webhook, slot) in std::iter::once((None, &of_app.own)).chain(webhooks) {
-                shelf.extend(slot.take(which).into_iter().map(|(minute, tally)| Tallied {
-                    app: app.clone(),
-                    webhook: webhook.cloned(),
-                    minute,
-                    tally,
-                }));
+                for (minute, tally) in slot.take() {
+                    shelf.entry((minute, app.clone(), webhook)).or_default().merge(&tally);
+                }
             }
         }
         drop((apps, shelf));
@@ -270,25 +255,30 @@ impl Tallies {
     /// The first so many minutes of the shelf, which stay there.
     pub(crate) fn first_of_shelf(&self, count: usize) -> Vec<Tallied> {
         let shelf = self.shelf.lock().expect("no one panics while holding this lock");
-        shelf.iter().take(count).cloned().collect()
+        let first = shelf.iter().take(count).map(|((minute, app, webhook), tally)| Tallied {
+            app: app.clone(),
+            webhook: *webhook,
+            minute: *minute,
+            tally: tally.clone(),
+        });
+        first.collect()
     }
 
     pub(crate) fn drop_first_of_shelf(&self, count: usize) {
         let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
-        let count = count.min(shelf.len());
-        shelf.drain(..count);
+        (0..count).for_each(|_| drop(shelf.pop_first()));
     }
 
     /// The store refuses: what cannot be held is lost, the oldest first. How much that was.
     pub(crate) fn bound_shelf(&self) -> usize {
         let mut shelf = self.shelf.lock().expect("no one panics while holding this lock");
         let lost = shelf.len().saturating_sub(SHELF_MAX);
-        shelf.drain(..lost);
+        (0..lost).for_each(|_| drop(shelf.pop_first()));
         lost
     }
 
     /// What the store does not have yet; of an app with all its webhooks.
-    pub(crate) fn in_memory(&self, app: &AppId, webhook: Option<&WebhookId>) -> Vec<(Time, Tally)> {
+    pub(crate) fn in_memory(&self, app: &AppId, webhook: Option<i64>) -> Vec<(Time, Tally)> {
         let mut found = Vec::new();
         let apps = self.apps.read().expect("no one panics while holding this lock");
         if let Some(of_app) = apps.get(app) {
@@ -296,14 +286,15 @@ impl Tallies {
                 found.extend(of_app.own.copy());
             }
             let wanted =
-                of_app.webhooks.iter().filter(|(id, _)| webhook.is_none_or(|webhook| webhook == *id));
+                of_app.webhooks.iter().filter(|(row, _)| webhook.is_none_or(|webhook| webhook == **row));
             wanted.for_each(|(_, slot)| found.extend(slot.copy()));
         }
         drop(apps);
         let shelf = self.shelf.lock().expect("no one panics while holding this lock");
-        let is_wanted =
-            |of: &&Tallied| of.app == *app && (webhook.is_none() || of.webhook.as_ref() == webhook);
-        found.extend(shelf.iter().filter(is_wanted).map(|of| (of.minute, (*of.tally).clone())));
+        let wanted = shelf.iter().filter(|((_, of_app, of_webhook), _)| {
+            of_app == app && (webhook.is_none() || *of_webhook == webhook)
+        });
+        found.extend(wanted.map(|((minute, ..), tally)| (*minute, (**tally).clone())));
         found.sort_by_key(|(minute, _)| *minute);
         found
     }
@@ -321,15 +312,15 @@ impl Tallies {
             .map_or(0, |of_app| of_app.own.pulse() + of_app.webhooks.values().map(Slot::pulse).sum::<u64>())
     }
 
-    fn at(&self, app: &AppId, webhook: Option<&WebhookId>, now: Time, count: impl FnOnce(&mut Tally)) {
+    fn at(&self, app: &AppId, webhook: Option<i64>, now: Time, count: impl FnOnce(&mut Tally)) {
         self.slot(app, webhook, |slot| slot.count(now, count));
     }
 
-    fn slot(&self, app: &AppId, webhook: Option<&WebhookId>, work: impl FnOnce(&Slot)) {
+    fn slot(&self, app: &AppId, webhook: Option<i64>, work: impl FnOnce(&Slot)) {
         let apps = self.apps.read().expect("no one panics while holding this lock");
         let slot = apps.get(app).and_then(|of_app| match webhook {
             None => Some(&of_app.own),
-            Some(webhook) => of_app.webhooks.get(webhook),
+            Some(webhook) => of_app.webhooks.get(&webhook),
         });
         if let Some(slot) = slot {
             return work(slot);
@@ -339,7 +330,7 @@ impl Tallies {
         let of_app = apps.entry(app.clone()).or_default();
         let slot = match webhook {
             None => &of_app.own,
-            Some(webhook) => of_app.webhooks.entry(webhook.clone()).or_default(),
+            Some(webhook) => of_app.webhooks.entry(webhook).or_default(),
         };
         slot.begin_pulse(self.slots.fetch_add(1, Ordering::Relaxed));
         work(slot);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chathook_domain::app::App;
-use chathook_domain::delivery::{failure_detail, outcome_name};
+use chathook_domain::delivery::outcome_name;
 use chathook_domain::event::{Origin, body_for, envelope};
 use chathook_domain::ids::{AppId, EventId, Time, WebhookId};
 use chathook_domain::outcome::Outcome;
@@ -70,7 +70,7 @@ impl Engine {
         let attempt = Attempt {
             attempt: 1,
             outcome: outcome_name(&exchange.outcome),
-            detail: failure_detail(&exchange.outcome).map(str::to_owned),
+            detail: exchange.phases.detail_of(&exchange.outcome),
             address: exchange.address.map(|address| address.to_string()),
             phases: exchange.phases,
             kept: kept(&exchange.outcome),

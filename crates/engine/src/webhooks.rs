@@ -6,6 +6,7 @@ use chathook_domain::listener::is_of_listener;
 use chathook_domain::refusal::{Code, Complaints, Refusal};
 use chathook_domain::signature::Overlap;
 use chathook_domain::trigger::Trigger;
+use chathook_domain::turn::{Party, TurnKind, Turned, cause};
 use chathook_domain::webhook::{EndpointUrl, Webhook, WebhookDraft};
 use serde_json::Value;
 
@@ -78,10 +79,19 @@ impl Engine {
         };
         let at = self.clock.now();
         let webhook = self.store.set_config(app, id, config, switched_off, at).await.map_err(refuse)?;
-        self.hooks.renew(webhook.row);
-        self.dispatch.changed(webhook.row);
+        self.begin_anew(webhook.row);
         self.tallies.changed(app);
         Ok(webhook)
+    }
+
+    /// A webhook's endpoint is another, or works again: its circuits begin closed, and what waits is due.
+    pub(crate) fn begin_anew(&self, webhook_row: i64) {
+        if self.hooks.renew(webhook_row).is_open() {
+            let cause = cause::CHANGED.to_owned();
+            let turned = Turned { party: Party::BeforeMessage, kind: TurnKind::Closed, cause };
+            self.tallies.turned(webhook_row, turned, self.clock.now());
+        }
+        self.dispatch.changed(webhook_row);
     }
 
     /// Gives a webhook a fresh signing secret, which the answer alone shows. The one that it had goes on
@@ -105,7 +115,7 @@ impl Engine {
         let webhook = self.webhook(app, id).await?;
         self.store.delete_webhook(app, id, self.clock.now()).await.map_err(refuse)?;
         self.hooks.forget([webhook.row]);
-        self.tallies.forget(app, Some(id));
+        self.tallies.forget(app, Some(webhook.row));
         self.tallies.changed(app);
         self.dispatch.changed(webhook.row);
         Ok(())

@@ -73,10 +73,13 @@ async fn deliveries_are_listed_newest_first_with_what_became_of_them() {
     let expected = json!([
         {"id": "3", "sequence": 3, "eventId": event_of(0), "trigger": "after_message", "key": "ana_user_chloe",
          "status": "waiting", "attempts": 0, "lastOutcome": null, "createdAt": NOW_S + 2,
-         "heldBecause": "behind", "behind": "2"},
+         "heldBecause": "behind", "behind": "2",
+         "waitsFor": {"kind": "lane", "behind": "2", "text": "Delivery 2 stands before it in its lane and keeps failing: \
+                      what concerns one conversation or user goes one after the other."}},
         {"id": "2", "sequence": 2, "eventId": event_of(1), "trigger": "after_message", "key": "ana_user_chloe",
          "status": "waiting", "attempts": 1, "lastOutcome": "500", "createdAt": NOW_S + 1,
-         "nextAttemptAt": NOW_S + 11},
+         "nextAttemptAt": NOW_S + 11,
+         "waitsFor": {"kind": "time", "until": NOW_S + 11, "text": "Its last attempt failed, and it is tried again."}},
         {"id": "1", "sequence": 1, "eventId": event_of(2), "trigger": "after_message", "key": "ana_user_ben",
          "status": "delivered", "attempts": 1, "lastOutcome": "200", "createdAt": NOW_S, "endedAt": NOW_S},
     ]);
@@ -202,7 +205,7 @@ async fn a_hurried_delivery_goes_out_though_the_process_dies_before() {
     let (app, webhook) = (AppId::trusted(&desk.app.id), WebhookId::trusted("audit"));
     let hurried = desk.server.engine().store.hurry_delivery(&app, &webhook, 1, Time::from_ms(NOW_MS)).await;
     hurried.expect("it waits");
-    assert_eq!(desk.get("/deliveries/1").await.data()["nextAttemptAt"], NOW_S);
+    assert_eq!(desk.get("/deliveries/1").await.data()["waitsFor"]["kind"], "place");
     desk.server.restart().await;
     assert_eq!(desk.next().await.header("chathook-attempt"), "2");
 }
@@ -280,7 +283,7 @@ async fn what_waits_for_a_webhook_that_is_off_says_so() {
 }
 
 /// What is below a webhook.
-const CALLS: [(&str, &str); 14] = [
+const CALLS: [(&str, &str); 15] = [
     ("GET", "/deliveries"),
     ("GET", "/deliveries/1"),
     ("GET", "/deliveries/test-1"),
@@ -295,6 +298,7 @@ const CALLS: [(&str, &str); 14] = [
     ("GET", "/stats"),
     ("GET", "/health"),
     ("GET", "/circuit"),
+    ("GET", "/calls"),
 ];
 
 #[tokio::test]
@@ -332,7 +336,7 @@ async fn nothing_of_another_app_can_be_reached() {
         let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
         desk.server.manage(method, &path, body.clone()).await.refused(404, code);
     }
-    for path in ["/deliveries", "/replays", "/events"] {
+    for path in ["/deliveries", "/replays", "/events", "/circuit", "/calls"] {
         let path = format!("/apps/{}/webhooks/audit{path}", twin.id);
         assert_eq!(*desk.server.manage("GET", &path, Value::Null).await.data(), json!([]), "{path}");
     }
@@ -351,7 +355,10 @@ async fn nothing_of_another_app_can_be_reached() {
         .await
         .refused(404, "ERR_MESSAGE_ID_NOT_FOUND");
     desk.server.manage("GET", &timeline("nobody"), Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
-    desk.server.manage("GET", "/apps/nobody/notices", Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
+    for path in ["notices", "stats"] {
+        let path = format!("/apps/nobody/{path}");
+        desk.server.manage("GET", &path, Value::Null).await.refused(404, "ERR_APP_NOT_FOUND");
+    }
     desk.call("DELETE", "/deliveries", Value::Null).await.refused(405, "ERR_METHOD_NOT_ALLOWED");
     let nobody = desk.server.raw("GET", &format!("/apps/{}/notices", desk.app.id), &[], Vec::new()).await;
     nobody.refused(401, "AUTH_ERR_EMPTY_AUTH_HEADER");

@@ -72,6 +72,35 @@ async fn a_timeline_tells_a_message_from_accept_to_the_last_attempt_and_who_ackn
 }
 
 #[tokio::test]
+async fn what_a_message_owes_comes_after_the_webhooks_that_were_asked_about_it() {
+    let stage = support::stage::Stage::new().await;
+    stage.server.set(&stage.app, json!({"beforeMessageBudgetMs": 5_000})).await;
+    let gate = support::endpoint::Gate::default();
+    stage.gate.answer([Answer::json(&json!({})).after(&gate)]);
+    let two_seconds = async {
+        stage.gate.next().await;
+        stage.server.advance(2);
+        gate.open();
+    };
+    let (sent, ()) = tokio::join!(stage.send("hello"), two_seconds);
+    assert_eq!(sent.data()["sentAt"], NOW_S, "the message keeps the time at which it came in");
+    stage.server.asked(1).await;
+    stage.audit.next().await;
+    stage.server.settled().await;
+    let seen = timeline(&stage.server, &stage.app, sent.data()).await;
+    assert_eq!(whats(&seen), ["before_message", "accepted", "event", "owed", "attempt", "ended"]);
+    let entries = seen["entries"].as_array().expect("entries");
+    let at: Vec<_> = entries.iter().map(|entry| entry["at"].as_i64().expect("a time") - NOW_S).collect();
+    assert_eq!(at, [0, 2, 2, 2, 2, 2]);
+    let mut browser = Browser::logged_in(&stage.server).await;
+    let id = sent.data()["id"].as_str().expect("an id");
+    let page = browser.page(&format!("/apps/{}/messages/{id}", stage.app.id)).await;
+    let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("no '{text}': {page}"));
+    assert!(place("before_message asked gate") < place("accepted from ana"));
+    assert!(place("accepted from ana") < place("owed to audit"));
+}
+
+#[tokio::test]
 async fn a_timeline_says_why_a_webhook_got_nothing() {
     let server = TestServer::start().await;
     let app = server.app().await;

@@ -182,6 +182,28 @@ async fn watchers_are_told_when_a_user_comes_and_goes() {
 }
 
 #[tokio::test]
+async fn a_user_was_last_active_when_a_connection_of_theirs_opened_or_ended() {
+    let (server, app, _endpoint) = heard().await;
+    let active = async || {
+        let ana = app.call("GET", "/users/ana", Value::Null).await.data().clone();
+        ana.get("lastActiveAt").cloned()
+    };
+    assert_eq!(active().await, None);
+    let phone = Socket::of(&app, "ana").await;
+    assert_eq!(active().await, Some(json!(NOW_S)));
+    let mut browser = Browser::logged_in(&server).await;
+    let person = browser.page(&format!("/apps/{}/people/ana", app.id)).await;
+    assert!(person.contains("<dt>Last active</dt><dd>now</dd>"), "{person}");
+    server.advance(5);
+    let desk = Socket::of(&app, "ana").await;
+    assert_eq!(active().await, Some(json!(NOW_S + 5)));
+    server.advance(5);
+    drop(phone);
+    until("the end of one of two counts", async || active().await == Some(json!(NOW_S + 10))).await;
+    drop(desk);
+}
+
+#[tokio::test]
 async fn a_socket_that_does_not_log_in_within_ten_seconds_is_closed() {
     let (server, app, _endpoint) = heard().await;
     let mut socket = Socket::open(&app).await;

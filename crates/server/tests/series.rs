@@ -2,6 +2,7 @@
 
 mod support;
 
+use support::endpoint::Gate;
 use support::post::Post;
 use support::stage::Stage;
 use support::*;
@@ -47,11 +48,18 @@ async fn minutes_are_kept(server: &TestServer, count: i64) {
 }
 
 fn kept(server: &TestServer, table: &str, condition: &str) -> i64 {
+    let sql = format!("SELECT count(*) || '' FROM {table} WHERE {condition}");
+    texts(server, &sql)[0].parse().expect("a count")
+}
+
+/// What the store would hold after a kill.
+fn texts(server: &TestServer, sql: &str) -> Vec<String> {
     let file = server.data_dir().join("chathook.db");
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let db = rusqlite::Connection::open_with_flags(file, flags).expect("the store's file");
-    let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
-    db.query_row(&sql, [], |row| row.get(0)).expect("a count")
+    let mut query = db.prepare(sql).expect("a fit query");
+    let found = query.query_map([], |row| row.get(0)).expect("it is read");
+    found.map(|text| text.expect("a text")).collect()
 }
 
 #[tokio::test]
@@ -110,15 +118,47 @@ async fn what_was_counted_survives_a_restart_in_the_middle_of_a_minute() {
 }
 
 #[tokio::test]
-async fn a_minute_goes_to_the_store_when_it_is_over() {
+async fn what_was_counted_is_in_the_store_after_ten_seconds_and_a_minute_is_one_row_all_the_same() {
     let post = Post::new().await;
     deliver(&post, 2).await;
     assert_eq!(kept(&post.server, "tally", "step = 60"), 0);
-    post.server.advance(MINUTE_S);
+    post.server.advance(MINUTE_0 + MINUTE_S - NOW_S);
     minutes_are_kept(&post.server, 1).await;
-    assert_eq!(kept(&post.server, "tally", "step = 60 AND webhook = 'audit'"), 1);
-    assert_eq!(kept(&post.server, "tally", "step = 600"), 2);
-    assert_eq!(health(&post, "").await["total"]["delivered"], 2);
+    let cells = "SELECT hex(cells) FROM tally WHERE webhook = 'audit' AND step = 60";
+    for _ in 0..2 {
+        let before = texts(&post.server, cells);
+        deliver(&post, 1).await;
+        post.server.advance(10);
+        until("it is in the store", async || texts(&post.server, cells) != before).await;
+    }
+    assert_eq!(kept(&post.server, "tally", "step = 60 AND webhook = 'audit'"), 2);
+    assert_eq!(kept(&post.server, "tally", "step = 600 AND webhook = ''"), 1);
+    assert_eq!(health(&post, "").await["total"]["delivered"], 4);
+}
+
+#[tokio::test]
+async fn a_webhook_made_again_counts_anew_also_beside_an_attempt_for_the_one_before() {
+    let post = Post::new().await;
+    let gate = Gate::default();
+    post.endpoint.answer([Answer::status(200), Answer::status(200).after(&gate)]);
+    deliver(&post, 1).await;
+    post.send("ben", "under way").await;
+    post.endpoint.next().await;
+    let path = format!("/apps/{}/webhooks/audit", post.app.id);
+    post.server.manage("DELETE", &path, Value::Null).await.data();
+    post.server.webhook(&post.app, "audit", &post.endpoint, &["after_message"], Value::Null).await;
+    gate.open();
+    until("the app has made both attempts", async || {
+        stats(&post, "").await["total"]["attempts"]["count"] == 2
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(health(&post, "").await["total"]["attempts"]["count"], 0);
+        post.server.advance(MINUTE_S);
+        minutes_are_kept(&post.server, 1).await;
+    }
+    assert_eq!(kept(&post.server, "tally", "webhook = 'audit'"), 0);
+    assert_eq!(stats(&post, "").await["total"]["attempts"]["count"], 2);
 }
 
 #[tokio::test]
@@ -257,6 +297,41 @@ async fn verdicts_and_the_circuit_of_before_message_are_counted_and_told() {
     let of_app = stats_of(&stage.server, &stage.app, "").await;
     assert_eq!(of_app["total"]["beforeMessage"]["drop"], 1);
     assert_eq!(of_app["total"]["messages"], 6);
+}
+
+#[tokio::test]
+async fn probes_that_fail_one_after_the_other_are_one_turn_of_the_history() {
+    let stage = Stage::new().await;
+    let path = format!("/apps/{}/webhooks/gate", stage.app.id);
+    let health = format!("{path}/health");
+    let history = async || {
+        let answer = stage.server.manage("GET", &health, Value::Null).await.data().clone();
+        let turns = answer["circuitHistory"].as_array().expect("a history").iter();
+        let told =
+            |turn: &Value| json!([turn["turn"], turn["cause"], turn["at"], turn["times"], turn["lastAt"]]);
+        turns.map(told).collect::<Vec<_>>()
+    };
+    let tells = async |expected: Value| {
+        until("the turns are written", async || json!(history().await) == expected).await;
+    };
+    stage.gate.otherwise(Answer::Close);
+    for _ in 0..5 {
+        stage.send("hello").await.data();
+    }
+    let opened = json!(["opened", "broken", NOW_S, 1, null]);
+    tells(json!([opened])).await;
+    stage.server.advance(5);
+    stage.send("hello").await.data();
+    tells(json!([["probe_failed", "broken", NOW_S + 5, 1, null], opened])).await;
+    for _ in 0..2 {
+        stage.server.advance(5);
+        stage.send("hello").await.data();
+        stage.send("passes by").await.data();
+    }
+    let probes = json!(["probe_failed", "broken", NOW_S + 5, 3, NOW_S + 15]);
+    tells(json!([probes, opened])).await;
+    stage.server.manage("PUT", &path, json!({"name": "Mended"})).await.data();
+    tells(json!([["closed", "changed", NOW_S + 15, 1, null], probes, opened])).await;
 }
 
 #[tokio::test]

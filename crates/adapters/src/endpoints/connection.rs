@@ -26,6 +26,8 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::tls_failure;
+
 /// Bounds the head of an answer and each piece of its body; hyper allows 100 header lines.
 const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
@@ -173,7 +175,9 @@ pub async fn secure(tls: &TlsConnector, url: &EndpointUrl, stream: TcpStream) ->
         }
     };
     let stream = tls.connect(name, stream).await;
-    stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(|error| Failure::Tls(error.to_string()))
+    stream
+        .map(|stream| Stream::Tls(Box::new(stream)))
+        .map_err(|error| Failure::Tls(tls_failure::sentence(&error)))
 }
 
 /// An error with its causes, as one sentence.

@@ -7,11 +7,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::past::{LOOKED_AT_MAX, micros};
 
-/// Calls around the time of one message that are looked at.
-const OF_EVENT_MAX: i64 = 10_000;
-/// How far from a message's time its calls are looked for: the longest budget, and clocks that were set.
+/// Calls of one message that are shown: an app has at most 25 webhooks at a time.
+const OF_EVENT_MAX: i64 = 100;
+/// How far before a call its message may have come in (the longest budget, and clocks that were set), and how many
+/// of the conversation's messages are looked at from there on.
 const BEFORE_MS: i64 = 60_000;
-const AFTER_MS: i64 = 60_000;
+const MESSAGES_LOOKED_AT_MAX: i64 = 10_000;
 
 /// The columns that [`call_from`] reads.
 macro_rules! columns {
@@ -80,26 +81,14 @@ pub(super) fn list(
 }
 
 /// In the order in which the webhooks had their turns.
-pub(super) fn of_event(
-    db: &Connection,
-    app: &AppId,
-    event: &EventId,
-    at: Time,
-) -> rusqlite::Result<Vec<AskedCall>> {
-    let mut query = db.prepare_cached(concat!(
+pub(super) fn of_event(db: &Connection, app: &AppId, event: &EventId) -> rusqlite::Result<Vec<AskedCall>> {
+    db.prepare_cached(concat!(
         "SELECT ",
         columns!(),
-        " FROM asked WHERE app = ?1 AND at >= ?2 AND at <= ?3 ORDER BY at, row LIMIT ?4"
-    ))?;
-    let mut rows =
-        query.query((app.as_str(), at.plus_ms(-BEFORE_MS).ms, at.plus_ms(AFTER_MS).ms, OF_EVENT_MAX))?;
-    let mut calls = Vec::new();
-    while let Some(row) = rows.next()? {
-        if row.get_ref(2)?.as_str_or_null()? == Some(event.as_str()) {
-            calls.push(call_from(row)?);
-        }
-    }
-    Ok(calls)
+        " FROM asked WHERE app = ?1 AND event = ?2 ORDER BY row LIMIT ?3"
+    ))?
+    .query_map((app.as_str(), event.as_str(), OF_EVENT_MAX), call_from)?
+    .collect()
 }
 
 /// The message of a call's event, looked for around the time of the call: events have no index by their id, and
@@ -119,7 +108,7 @@ pub(super) fn message_of(db: &Connection, app: &AppId, row: i64) -> rusqlite::Re
                                WHERE app = ?1 AND conversation = ?2 AND id >= ?3 ORDER BY id LIMIT ?4) m
              JOIN event e ON e.row = m.event WHERE e.id = ?5 AND e.app = ?1",
         )?
-        .query_row((app.as_str(), &conversation, first, OF_EVENT_MAX, event), |row| row.get(0))
+        .query_row((app.as_str(), &conversation, first, MESSAGES_LOOKED_AT_MAX, event), |row| row.get(0))
         .optional()?;
     Ok(found.map(MessageId))
 }

@@ -123,6 +123,7 @@ fn open(w: &mut Writing<'_>, app: &App, opening: &Opening) -> Stored<Opened> {
     check_may_open(w.db, &app.id, opening)?;
     let replaced = same_device(w.db, &app.id, opening).map_err(fault)?;
     insert(w.db, &app.id, opening).map_err(fault)?;
+    note_activity(w.db, &app.id, &connection.uid, opening.at).map_err(fault)?;
     let change = ConnectionChange {
         kind: ChangeKind::Connected,
         connection: connection.clone(),
@@ -192,14 +193,17 @@ fn end_one(
         .and_then(|mut delete| delete.execute((app.id.as_str(), connection.session_id.as_str())))
         .map_err(fault)?;
     let connections = of_user(w.db, &app.id, &connection.uid).map_err(fault)?;
-    if connections.is_empty() {
-        w.db.prepare_cached("UPDATE user SET last_active_at = ?1 WHERE app = ?2 AND uid = ?3")
-            .and_then(|mut update| update.execute((at.ms, app.id.as_str(), connection.uid.as_str())))
-            .map_err(fault)?;
-    }
+    note_activity(w.db, &app.id, &connection.uid, at).map_err(fault)?;
     let change = ConnectionChange { kind: ChangeKind::Disconnected, connection, connections, at };
     tell(w, app, &change, event_id, origin)?;
     Ok(change)
+}
+
+/// The spec does not say when `lastActiveAt` moves: here it does when a connection opens and when one ends.
+fn note_activity(db: &Database, app: &AppId, uid: &Uid, at: Time) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE user SET last_active_at = ?1 WHERE app = ?2 AND uid = ?3")?
+        .execute((at.ms, app.as_str(), uid.as_str()))
+        .map(drop)
 }
 
 fn tell(

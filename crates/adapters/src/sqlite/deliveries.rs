@@ -41,11 +41,11 @@ impl DeliveryStore for Sqlite {
 
     async fn waiting_of_lane(&self, of: LineOf, lane: &LaneKey, after: i64) -> Stored<LanePart> {
         let lane = lane.clone();
-        self.read(move |db, _| Reading::of(db, of).part(lane, after).map_err(fault)).await
+        self.read_for_dispatch(move |db, _| Reading::of(db, of).part(lane, after).map_err(fault)).await
     }
 
     async fn waiting_of_lanes(&self, of: LineOf, lanes: Vec<LaneKey>) -> Stored<Vec<LanePart>> {
-        self.read(move |db, _| {
+        self.read_for_dispatch(move |db, _| {
             let mut reading = Reading::of(db, of);
             lanes
                 .into_iter()
@@ -64,11 +64,12 @@ impl DeliveryStore for Sqlite {
         limit: usize,
     ) -> Stored<Vec<LanePart>> {
         let after = after.cloned();
-        self.read(move |db, _| Reading::of(db, of).lanes(kind, after, limit).map_err(fault)).await
+        self.read_for_dispatch(move |db, _| Reading::of(db, of).lanes(kind, after, limit).map_err(fault))
+            .await
     }
 
     async fn asides(&self, of: LineOf, until: Time, limit: usize) -> Stored<Asides> {
-        self.read(move |db, _| asides(db, of, until, limit).map_err(fault)).await
+        self.read_for_dispatch(move |db, _| asides(db, of, until, limit).map_err(fault)).await
     }
 
     async fn step_aside(&self, start: &StartId, stream: i64, sequences: Vec<i64>) -> Stored<()> {

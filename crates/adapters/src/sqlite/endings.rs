@@ -5,7 +5,6 @@ use chathook_domain::delivery::Status;
 use chathook_domain::ids::Time;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::ledger::StreamNumbers;
 use super::{Writing, settlements};
 
 /// Ends the first of what waits in a stream; answers with how many those were.
@@ -18,12 +17,12 @@ pub(super) fn end_some(
 ) -> rusqlite::Result<usize> {
     let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
     // The last of them bounds all statements.
-    let (last, bytes): (Option<i64>, i64) =
+    let (last, count, bytes): (Option<i64>, i64, i64) =
         w.db.prepare_cached(
-            "SELECT max(sequence), coalesce(sum(bytes), 0) FROM
+            "SELECT max(sequence), count(*), coalesce(sum(bytes), 0) FROM
                  (SELECT sequence, bytes FROM waiting WHERE stream = ?1 ORDER BY sequence LIMIT ?2)",
         )?
-        .query_row((stream, limit), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row((stream, limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let Some(last) = last else { return Ok(0) };
     let ended =
         w.db.prepare_cached(
@@ -34,9 +33,10 @@ pub(super) fn end_some(
         .execute((stream, last, status.as_str(), at.ms))?;
     w.db.prepare_cached("DELETE FROM waiting WHERE stream = ?1 AND sequence <= ?2")?
         .execute((stream, last))?;
-    if let Some(numbers) = w.ledger.stream(w.db, stream)? {
-        let waiting_bytes = numbers.waiting_bytes - bytes;
-        w.ledger.set_stream(stream, StreamNumbers { waiting_bytes, ..numbers });
+    if let Some(mut numbers) = w.ledger.stream(w.db, stream)? {
+        numbers.waiting_count -= count;
+        numbers.waiting_bytes -= bytes;
+        w.ledger.set_stream(stream, numbers);
     }
     settlements::advance(w.db, w.ledger, stream)?;
     Ok(ended)

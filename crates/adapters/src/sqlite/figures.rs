@@ -6,12 +6,10 @@ use chathook_engine::ports::stored::Stored;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::fault;
-use super::past::{self, micros};
+use super::past::{self, CLOCK_SLACK_MS, micros};
 
 /// Rows of each kind that are looked at.
 const LOOKED_AT_MAX: i64 = 10_000;
-/// Waiting deliveries that are counted; where more wait, the answer says so.
-const COUNTED_MAX: i64 = 100_000;
 
 pub(super) fn figures(db: &Connection, app: &AppId, webhook: &WebhookId, since: Time) -> Stored<Figures> {
     let spot = past::spot(db, app, webhook)?;
@@ -68,14 +66,9 @@ fn count_attempts(db: &Connection, stream: i64, since: Time, figures: &mut Figur
 }
 
 fn count_waiting(db: &Connection, stream: i64, figures: &mut Figures) -> rusqlite::Result<()> {
-    figures.waiting = db
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM waiting WHERE stream = ?1 LIMIT ?2)")?
-        .query_row((stream, COUNTED_MAX + 1), |row| row.get(0))?;
-    figures.waiting_is_cut = figures.waiting > COUNTED_MAX;
-    figures.waiting = figures.waiting.min(COUNTED_MAX);
-    figures.waiting_bytes = db
-        .prepare_cached("SELECT waiting_bytes FROM stream WHERE row = ?1")?
-        .query_row([stream], |row| row.get(0))?;
+    (figures.waiting, figures.waiting_bytes) = db
+        .prepare_cached("SELECT waiting_count, waiting_bytes FROM stream WHERE row = ?1")?
+        .query_row([stream], |row| Ok((row.get(0)?, row.get(1)?)))?;
     figures.oldest_waiting_at = db
         .prepare_cached("SELECT created_at FROM waiting WHERE stream = ?1 ORDER BY sequence LIMIT 1")?
         .query_row([stream], |row| row.get(0))
@@ -92,17 +85,22 @@ fn count_asked(
     figures: &mut Figures,
 ) -> rusqlite::Result<()> {
     let mut query = db.prepare_cached(
-        "SELECT webhook = ?2, verdict, silence, took_us FROM asked WHERE app = ?1 AND at >= ?3
-         ORDER BY at DESC LIMIT ?4",
+        "SELECT at, verdict, silence, took_us FROM asked WHERE app = ?1 AND webhook = ?2
+         ORDER BY row DESC LIMIT ?3",
     )?;
-    let mut rows = query.query((app.as_str(), webhook.as_str(), since.ms, LOOKED_AT_MAX))?;
+    let mut rows = query.query((app.as_str(), webhook.as_str(), LOOKED_AT_MAX))?;
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {
+        let at: i64 = row.get(0)?;
+        // Calls are logged when they end, and a wall clock may have been set back meanwhile.
+        if at < since.plus_ms(-CLOCK_SLACK_MS).ms {
+            break;
+        }
         looked_at += 1;
-        figures.is_cut |= looked_at == LOOKED_AT_MAX;
-        if !row.get::<_, bool>(0)? {
+        if at < since.ms {
             continue;
         }
+        figures.is_cut |= looked_at == LOOKED_AT_MAX;
         match row.get::<_, Option<String>>(2)? {
             None => *figures.verdicts.entry(row.get(1)?).or_default() += 1,
             Some(silence) => *figures.silences.entry(silence).or_default() += 1,

@@ -23,7 +23,8 @@ pub(super) struct StreamNumbers {
     pub last: i64,
     /// Every number up to this one is answered, ended or cancelled.
     pub settled: i64,
-    /// Bytes of the bodies that wait.
+    /// Deliveries that wait, and the bytes of their bodies.
+    pub waiting_count: i64,
     pub waiting_bytes: i64,
 }
 
@@ -123,9 +124,14 @@ impl Ledger {
             return Ok(Some(*numbers));
         }
         let found = db
-            .prepare_cached("SELECT last, settled, waiting_bytes FROM stream WHERE row = ?1")?
+            .prepare_cached("SELECT last, settled, waiting_count, waiting_bytes FROM stream WHERE row = ?1")?
             .query_row([row], |row| {
-                Ok(StreamNumbers { last: row.get(0)?, settled: row.get(1)?, waiting_bytes: row.get(2)? })
+                Ok(StreamNumbers {
+                    last: row.get(0)?,
+                    settled: row.get(1)?,
+                    waiting_count: row.get(2)?,
+                    waiting_bytes: row.get(3)?,
+                })
             })
             .optional()?;
         self.streams.extend(found.map(|numbers| (row, numbers)));
@@ -148,6 +154,7 @@ impl Ledger {
     pub(super) fn give(&mut self, db: &Connection, stream: i64, bytes: i64) -> rusqlite::Result<i64> {
         let mut numbers = self.stream(db, stream)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         numbers.last += 1;
+        numbers.waiting_count += 1;
         numbers.waiting_bytes += bytes;
         self.set_stream(stream, numbers);
         Ok(numbers.last)
@@ -224,11 +231,11 @@ impl Ledger {
         }
         if !self.unwritten_streams.is_empty() {
             let mut update = db.prepare_cached(
-                "UPDATE stream SET last = ?2, settled = ?3, waiting_bytes = ?4 WHERE row = ?1",
+                "UPDATE stream SET last = ?2, settled = ?3, waiting_count = ?4, waiting_bytes = ?5 WHERE row = ?1",
             )?;
             for row in self.unwritten_streams.drain() {
-                if let Some(StreamNumbers { last, settled, waiting_bytes }) = self.streams.get(&row) {
-                    update.execute((row, last, settled, waiting_bytes))?;
+                if let Some(of) = self.streams.get(&row) {
+                    update.execute((row, of.last, of.settled, of.waiting_count, of.waiting_bytes))?;
                 }
             }
         }

@@ -38,7 +38,7 @@ pub(super) fn message_history(
         None => None,
     };
     let asked = match &event {
-        Some(event) => calls::of_event(db, app, &event.caused.id, message.sent_at)?,
+        Some(event) => calls::of_event(db, app, &event.caused.id)?,
         None => Vec::new(),
     };
     let owed = match &event {

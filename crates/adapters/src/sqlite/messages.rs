@@ -93,7 +93,7 @@ impl MessageStore for Sqlite {
 
     async fn recorded_after(&self, app: &AppId, uid: &Uid, cursor: i64, limit: i64) -> Stored<RecordedPart> {
         let (app, uid) = (app.clone(), uid.clone());
-        self.read(move |db, _| record::after(db, &app, &uid, cursor, limit)).await
+        self.read(move |db, _| record::after(db, &app, &uid, cursor, limit).map_err(fault)).await
     }
 
     async fn is_of_two(&self, app: &AppId, uid: &Uid, conversation: &Key) -> Stored<bool> {
@@ -270,7 +270,12 @@ fn size_of(row: &Row<'_>) -> rusqlite::Result<usize> {
 }
 
 fn list(db: &Connection, app: &AppId, filter: &MessageFilter) -> rusqlite::Result<Vec<Message>> {
-    let mut sql = concat!("SELECT ", columns!(), " FROM message WHERE app = ?1").to_owned();
+    let mut sql = concat!("SELECT ", columns!(), " FROM message").to_owned();
+    if filter.conversation.is_some() {
+        // Left to itself, SQLite walks all messages of the app in the order of their ids.
+        sql.push_str(" INDEXED BY message_conversation");
+    }
+    sql.push_str(" WHERE app = ?1");
     // ?2 is named even where it is not asked for, so that the numbers stay the same.
     sql.push_str(if filter.visible_to.is_some() {
         concat!(" AND conversation IN ", conversations_of_user!())

@@ -4,6 +4,8 @@
 
 mod apps;
 pub mod backup;
+#[cfg(test)]
+mod bounds;
 mod cache;
 mod calls;
 mod changes;
@@ -64,6 +66,8 @@ const DATABASE: &str = "chathook.db";
 const LOCK: &str = "chathook.lock";
 /// Reads that go on at once; the rest wait their turn.
 const READERS_MAX: usize = 8;
+/// Those of them that dispatch may have: after a start it reads what waits of every webhook.
+const DISPATCH_READERS_MAX: usize = 4;
 const STATEMENTS_KEPT: usize = 256;
 /// Pages that the writer keeps: those that deliveries come to and go from stay among them, and an idle server
 /// stays small.
@@ -172,6 +176,7 @@ impl Sqlite {
         data_dir::file(&path).map_err(|error| OpenError::File(path.clone(), error))?;
         let mut db = open_writing(&path)?;
         migrations::run(&mut db)?;
+        keep_in_memory(&db)?;
         vault::check(&db, &vault).map_err(OpenError::Key)?;
         let caches = Arc::new(Caches::new(Changes::of(&db)?));
         let checkpoints = open_writing(&path)?;
@@ -208,6 +213,17 @@ impl Sqlite {
         J: FnOnce(&mut Writing<'_>) -> Stored<T> + Send + 'static,
     {
         self.writer.write(job, Refuses::BeforeWriting, told).await
+    }
+
+    /// As [`Self::read`], for dispatch, which leaves turns to those whose answer a person waits for.
+    async fn read_for_dispatch<T, J>(&self, job: J) -> Stored<T>
+    where
+        T: Send + 'static,
+        J: FnOnce(&Connection, &Vault) -> Stored<T> + Send + 'static,
+    {
+        // It is never closed: a store that closes refuses the read itself.
+        let _turn = self.readers.dispatch_turns.acquire().await;
+        self.read(job).await
     }
 
     /// Runs a job that only reads, on a thread where it may block.
@@ -266,12 +282,15 @@ pub(crate) fn fault(error: rusqlite::Error) -> StoreError {
 struct Readers {
     path: PathBuf,
     turns: Arc<Semaphore>,
+    dispatch_turns: Semaphore,
     idle: std::sync::Mutex<Vec<Connection>>,
 }
 
 impl Readers {
     fn new(path: PathBuf) -> Self {
-        Self { path, turns: Arc::new(Semaphore::new(READERS_MAX)), idle: std::sync::Mutex::default() }
+        let dispatch_turns = Semaphore::new(DISPATCH_READERS_MAX);
+        let turns = Arc::new(Semaphore::new(READERS_MAX));
+        Self { path, turns, dispatch_turns, idle: std::sync::Mutex::default() }
     }
 
     fn take(&self) -> rusqlite::Result<Connection> {
@@ -366,11 +385,15 @@ fn open_writing(path: &Path) -> rusqlite::Result<Connection> {
     // Checkpoints are made off the writer's thread.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
+    keep_in_memory(&db)?;
+    Ok(db)
+}
+
+/// What a transaction changes stays in memory until it commits, and what a savepoint may take back too.
+fn keep_in_memory(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     db.pragma_update(None, "cache_spill", false)?;
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    Ok(db)
+    db.pragma_update(None, "temp_store", "MEMORY")
 }
 
 fn open_reading(path: &Path) -> rusqlite::Result<Connection> {
@@ -398,6 +421,39 @@ mod tests {
     impl Offers for Nowhere {
         fn offer(&self, _: Vec<Owed>) {}
         fn changed(&self, _: i64) {}
+    }
+
+    #[tokio::test]
+    async fn dispatch_leaves_turns_to_others_however_much_it_reads() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let vault = Arc::new(Vault::from_key([7; 32]));
+        let store = Sqlite::open(dir.path(), vault, Arc::new(Nowhere), Options::default());
+        let store = Arc::new(store.expect("the store opens"));
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let mut reads = tokio::task::JoinSet::new();
+        for _ in 0..READERS_MAX {
+            let (store, began, ended) = (Arc::clone(&store), began.clone(), Arc::clone(&ended));
+            reads.spawn(async move {
+                let job = move |_: &Connection, _: &Vault| {
+                    began.send(()).expect("the test listens");
+                    // It ends when the test drops the other side.
+                    let _ = ended.lock().expect("no one panicked").recv();
+                    Ok(())
+                };
+                store.read_for_dispatch(job).await
+            });
+        }
+        for _ in 0..DISPATCH_READERS_MAX {
+            begun.recv().await.expect("a read begins");
+        }
+        store.read(|_, _| Ok(())).await.expect("there is a turn for it");
+        assert!(begun.try_recv().is_err(), "no more of them began");
+        drop(end);
+        while let Some(read) = reads.join_next().await {
+            read.expect("no panic").expect("it reads");
+        }
     }
 
     #[tokio::test]

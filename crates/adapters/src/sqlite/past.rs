@@ -2,10 +2,11 @@
 //! ended, and their attempts.
 
 use chathook_domain::delivery::Status;
-use chathook_domain::history::{DeliveryId, Held};
+use chathook_domain::history::DeliveryId;
 use chathook_domain::ids::{AppId, EventId, Key, LaneKey, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
+use chathook_domain::waiting::{Ahead, Held, Waiting};
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::history::{Attempt, Delivery};
 use chathook_engine::ports::stored::Stored;
@@ -134,7 +135,7 @@ pub(super) fn shown(
     event: Option<EventName>,
 ) -> rusqlite::Result<Delivery> {
     let last = last_attempt(db, spot.stream, row.sequence)?;
-    let held = held(db, spot, &row)?;
+    let waiting = waiting(db, spot, &row)?;
     Ok(Delivery {
         id: DeliveryId::Numbered(row.sequence),
         trigger: event.as_ref().map(|event| event.trigger),
@@ -146,9 +147,8 @@ pub(super) fn shown(
         last_outcome: last.map(|(_, outcome)| outcome),
         created_at: row.created_at,
         ended_at: row.ended_at,
-        next_attempt_at: (row.due > 0).then(|| Time::from_ms(row.due)),
         replay: row.replay,
-        held,
+        waiting,
     })
 }
 
@@ -203,21 +203,34 @@ fn last_attempt(db: &Connection, stream: i64, sequence: i64) -> rusqlite::Result
     .optional()
 }
 
-fn held(db: &Connection, spot: Spot, row: &PastRow) -> rusqlite::Result<Option<Held>> {
+fn waiting(db: &Connection, spot: Spot, row: &PastRow) -> rusqlite::Result<Option<Waiting>> {
     match row.status {
-        Status::Waiting if !spot.is_on => Ok(Some(Held::Off)),
-        Status::Waiting if row.is_aside => Ok(Some(Held::Aside)),
-        Status::Waiting => {
-            let head: Option<(i64, u32)> = db
-                .prepare_cached(
-                    "SELECT sequence, attempts FROM waiting WHERE stream = ?1 AND lane = ?2 AND is_aside = 0
-                     ORDER BY sequence LIMIT 1",
-                )?
-                .query_row((spot.stream, row.lane.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let failing = head.filter(|(sequence, attempts)| *sequence < row.sequence && *attempts > 0);
-            Ok(failing.map(|(sequence, _)| Held::Behind(sequence)))
-        }
+        Status::Waiting => Ok(Some(Waiting {
+            webhook_row: spot.row,
+            lane: row.lane.clone(),
+            due: (row.due > 0).then(|| Time::from_ms(row.due)),
+            held: held(db, spot, row)?,
+            seen: None,
+        })),
         Status::Delivered | Status::Failed | Status::Cancelled | Status::Expired => Ok(None),
     }
+}
+
+fn held(db: &Connection, spot: Spot, row: &PastRow) -> rusqlite::Result<Option<Held>> {
+    if !spot.is_on {
+        return Ok(Some(Held::Off));
+    }
+    if row.is_aside {
+        return Ok(Some(Held::Aside));
+    }
+    let first = db
+        .prepare_cached(
+            "SELECT sequence, attempts FROM waiting WHERE stream = ?1 AND lane = ?2 AND is_aside = 0
+             ORDER BY sequence LIMIT 1",
+        )?
+        .query_row((spot.stream, row.lane.as_str()), |row| {
+            Ok(Ahead { sequence: row.get(0)?, attempts: row.get(1)? })
+        })
+        .optional()?;
+    Ok(first.filter(|ahead| ahead.sequence < row.sequence).map(Held::Behind))
 }

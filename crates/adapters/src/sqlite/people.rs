@@ -16,6 +16,21 @@ use super::{Sqlite, connections, fault, users};
 /// Users that one search looks at.
 const LOOKED_AT_MAX: usize = 5_000;
 
+/// The conversations that a user is part of. The indexes are named: left to itself, SQLite walks all
+/// conversations of the app in the order of their ids.
+const OF_USER: &str = "
+    SELECT id, user_a, user_b, guid FROM conversation INDEXED BY conversation_user_a
+    WHERE app = ?1 AND user_a = ?4 AND id > ?2
+    UNION ALL
+    SELECT id, user_a, user_b, guid FROM conversation INDEXED BY conversation_user_b
+    WHERE app = ?1 AND user_b = ?4 AND user_a <> ?4 AND id > ?2
+    UNION ALL
+    SELECT c.id, c.user_a, c.user_b, c.guid
+    FROM member m INDEXED BY member_of_user
+    CROSS JOIN conversation c INDEXED BY conversation_guid ON c.app = ?1 AND c.guid = m.guid
+    WHERE m.app = ?1 AND m.uid = ?4 AND c.id > ?2
+    ORDER BY id LIMIT ?3";
+
 #[async_trait]
 impl PeopleStore for Sqlite {
     async fn people(&self, app: &AppId, filter: PeopleFilter, after: Option<Uid>) -> Stored<Part<User, Uid>> {
@@ -108,16 +123,7 @@ fn conversations(
             .query_map((app.as_str(), after, more), line)?
             .collect::<rusqlite::Result<_>>()?,
         Some(uid) => db
-            .prepare_cached(
-                "SELECT id, user_a, user_b, guid FROM conversation WHERE app = ?1 AND user_a = ?4 AND id > ?2
-                 UNION
-                 SELECT id, user_a, user_b, guid FROM conversation WHERE app = ?1 AND user_b = ?4 AND id > ?2
-                 UNION
-                 SELECT c.id, c.user_a, c.user_b, c.guid
-                 FROM member m JOIN conversation c ON c.app = m.app AND c.guid = m.guid
-                 WHERE m.app = ?1 AND m.uid = ?4 AND c.id > ?2
-                 ORDER BY id LIMIT ?3",
-            )?
+            .prepare_cached(OF_USER)?
             .query_map((app.as_str(), after, more, uid.as_str()), line)?
             .collect::<rusqlite::Result<_>>()?,
     };

@@ -13,9 +13,10 @@ use super::{Writing, fault, messages};
 /// The conversations of a user `?2` in an app `?1`.
 macro_rules! conversations_of_user {
     () => {
-        "(SELECT id FROM conversation WHERE app = ?1 AND user_a = ?2
-          UNION SELECT id FROM conversation WHERE app = ?1 AND user_b = ?2
-          UNION SELECT c.id FROM member m JOIN conversation c ON c.app = m.app AND c.guid = m.guid
+        "(SELECT id FROM conversation INDEXED BY conversation_user_a WHERE app = ?1 AND user_a = ?2
+          UNION SELECT id FROM conversation INDEXED BY conversation_user_b WHERE app = ?1 AND user_b = ?2
+          UNION SELECT c.id FROM member m INDEXED BY member_of_user
+                CROSS JOIN conversation c INDEXED BY conversation_guid ON c.app = ?1 AND c.guid = m.guid
                 WHERE m.app = ?1 AND m.uid = ?2)"
     };
 }
@@ -30,28 +31,41 @@ pub(super) fn append(w: &mut Writing<'_>, app: &AppId, conversation: &Key, recei
     Ok(n)
 }
 
+/// Numbers of the app that the first look spans. Later ones span more: each costs a little for every
+/// conversation of the user, and something for all that they hold in its span.
+const FIRST_SPAN: i64 = 20_000;
+
+/// What the conversations of a user hold in a span of numbers. The index is named: left to itself, SQLite
+/// walks all messages of the app.
+const IN_SPAN: &str = concat!(
+    "SELECT id AS n, NULL FROM message INDEXED BY message_conversation
+     WHERE app = ?1 AND id > ?3 AND id <= ?4 AND conversation IN ",
+    conversations_of_user!(),
+    " UNION ALL SELECT n, receipt FROM record WHERE app = ?1 AND n > ?3 AND n <= ?4 AND conversation IN ",
+    conversations_of_user!(),
+    " ORDER BY n LIMIT ?5"
+);
+
 pub(super) fn after(
     db: &Connection,
     app: &AppId,
     uid: &Uid,
     cursor: i64,
     limit: i64,
-) -> Stored<RecordedPart> {
-    let sql = concat!(
-        "SELECT id AS n, NULL FROM message WHERE app = ?1 AND id > ?3 AND conversation IN ",
-        conversations_of_user!(),
-        " UNION ALL SELECT n, receipt FROM record WHERE app = ?1 AND n > ?3 AND conversation IN ",
-        conversations_of_user!(),
-        " ORDER BY n LIMIT ?4"
-    );
-    let read = || {
-        if cursor < counter(db, app, "SELECT first FROM counter WHERE app = ?1")? {
-            return Ok(RecordedPart { lines: Vec::new(), is_cut: true });
-        }
-        let mut query = db.prepare_cached(sql)?;
-        let mut rows = query.query((app.as_str(), uid.as_str(), cursor, limit))?;
-        let (mut lines, mut bytes) = (Vec::new(), 0);
+) -> rusqlite::Result<RecordedPart> {
+    let mut part = RecordedPart { lines: Vec::new(), is_cut: false };
+    if cursor < counter(db, app, "SELECT first FROM counter WHERE app = ?1")? {
+        part.is_cut = true;
+        return Ok(part);
+    }
+    let last = counter(db, app, "SELECT last FROM counter WHERE app = ?1")?;
+    let mut query = db.prepare_cached(IN_SPAN)?;
+    let (mut from, mut span, mut left, mut bytes) = (cursor, FIRST_SPAN, limit, 0);
+    while from < last && left > 0 {
+        let to = from.saturating_add(span).min(last);
+        let mut rows = query.query((app.as_str(), uid.as_str(), from, to, left))?;
         while let Some(row) = rows.next()? {
+            left -= 1;
             let n = row.get(0)?;
             let line = match row.get_ref(1)?.as_str_or_null()? {
                 Some(receipt) => Some(("receipt", messages::parsed(1, receipt)?, receipt.len())),
@@ -59,14 +73,15 @@ pub(super) fn after(
             };
             let Some((method, params, size)) = line else { continue };
             bytes += size;
-            if bytes > READ_BYTES_MAX && !lines.is_empty() {
-                return Ok(RecordedPart { lines, is_cut: true });
+            if bytes > READ_BYTES_MAX && !part.lines.is_empty() {
+                part.is_cut = true;
+                return Ok(part);
             }
-            lines.push(Recorded { cursor: n, method: method.to_owned(), params });
+            part.lines.push(Recorded { cursor: n, method: method.to_owned(), params });
         }
-        Ok(RecordedPart { lines, is_cut: false })
-    };
-    read().map_err(fault)
+        (from, span) = (to, span.saturating_mul(4));
+    }
+    Ok(part)
 }
 
 /// An app's counter, which is not there before the first number.

@@ -2,7 +2,7 @@
 //! time in which rows were written, and takes each row's own time as the last word.
 
 use chathook_domain::history::owed_pairs;
-use chathook_domain::ids::{AppId, EventId, Key, MessageId, Time};
+use chathook_domain::ids::{AppId, Key, MessageId, Time};
 use chathook_domain::retention::{Age, Cutoffs};
 use chathook_engine::ports::upkeep::Walk;
 use rusqlite::{Connection, OptionalExtension as _};
@@ -40,7 +40,7 @@ pub(super) enum Old {
 pub(super) fn find(db: &Connection, app: &AppId, walk: Walk, cutoffs: &Cutoffs) -> rusqlite::Result<Found> {
     match walk {
         Walk::Events { after } => match cutoffs.events {
-            Some(before) => find_events(db, app, after.as_ref(), before),
+            Some(before) => find_events(db, app, after, before),
             None => Ok(Found::default()),
         },
         Walk::Attempts { stream, after } => match cutoffs.attempts {
@@ -84,28 +84,28 @@ pub(super) fn remove(db: &Connection, app: &AppId, old: &Old) -> rusqlite::Resul
     }
 }
 
-/// Ids of events begin with their time, so the index by id is one by time.
 fn find_events(
     db: &Connection,
     app: &AppId,
-    after: Option<&EventId>,
+    after: Option<(Time, i64)>,
     before: Time,
 ) -> rusqlite::Result<Found> {
-    let end = format!("evt_{:012x}", before.ms.max(0));
     let mut query = db.prepare_cached(
-        "SELECT row, id, created_at, owed FROM event WHERE app = ?1 AND id > ?2 AND id < ?3 ORDER BY id LIMIT ?4",
+        "SELECT row, created_at, owed FROM event
+         WHERE app = ?1 AND (created_at, row) > (?2, ?3) AND created_at < ?4 ORDER BY created_at, row LIMIT ?5",
     )?;
-    let after = after.map_or("", EventId::as_str);
-    let mut rows = query.query((app.as_str(), after, end, LOOKED_AT_MAX))?;
+    let after = after.map_or((i64::MIN, 0), |(at, row)| (at.ms, row));
+    let mut rows = query.query((app.as_str(), after.0, after.1, before.ms, LOOKED_AT_MAX))?;
     let (mut old, mut weight, mut looked_at, mut last) = (Vec::new(), 0, 0, None);
     while weight < ROWS_MAX
         && let Some(row) = rows.next()?
     {
         looked_at += 1;
-        last = Some(EventId::trusted(row.get_ref(1)?.as_str()?));
-        let owed = row.get_ref(3)?.as_str()?;
-        if row.get::<_, i64>(2)? < before.ms && !waits(db, owed)? {
-            old.push(row.get(0)?);
+        let number = row.get(0)?;
+        last = Some((Time::from_ms(row.get(1)?), number));
+        let owed = row.get_ref(2)?.as_str()?;
+        if !waits(db, owed)? {
+            old.push(number);
             // A delivery is a row, with an attempt at the least.
             weight += 1 + 2 * owed_pairs(owed).count();
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chathook_domain::delivery::{Settlement, Status, failure_detail, outcome_name};
+use chathook_domain::delivery::{Settlement, Status, outcome_name};
 use chathook_domain::ids::{StartId, Time};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::refusal::{Code, Refusal};
@@ -137,6 +137,7 @@ impl<'db> Ends<'db> {
         };
         self.take.execute((stream, sequence))?;
         if let Some(mut numbers) = ledger.stream(self.db, stream)? {
+            numbers.waiting_count -= 1;
             numbers.waiting_bytes -= bytes;
             if sequence == numbers.settled + 1 {
                 self.moved.insert(stream);
@@ -219,7 +220,7 @@ impl<'db> Attempts<'db> {
             settled.sequence,
             settled.attempt,
             outcome_name(&settled.outcome),
-            failure_detail(&settled.outcome),
+            phases.detail_of(&settled.outcome),
             settled.address,
             micros(phases.resolve_us),
             micros(phases.connect_us),

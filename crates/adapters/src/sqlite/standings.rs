@@ -1,7 +1,7 @@
-//! What waits for each webhook of an app now, counted up to a bound.
+//! What waits for each webhook of an app now.
 
 use chathook_domain::ids::{AppId, Time, WebhookId};
-use chathook_engine::ports::tallies::{Standing, WAITING_COUNTED_MAX};
+use chathook_engine::ports::tallies::Standing;
 use rusqlite::{Connection, OptionalExtension as _};
 
 /// Attempts among which the last failure is looked for, those of the newest deliveries.
@@ -9,11 +9,9 @@ const ATTEMPTS_LOOKED_AT_MAX: i64 = 200;
 
 pub(super) fn list(db: &Connection, app: &AppId, waiting_bytes_max: i64) -> rusqlite::Result<Vec<Standing>> {
     let mut webhooks = db.prepare_cached(
-        "SELECT w.id, w.stream, w.failing_since, s.waiting_bytes FROM webhook w JOIN stream s ON s.row = w.stream
-         WHERE w.app = ?1 ORDER BY w.row",
+        "SELECT w.id, w.stream, w.failing_since, s.waiting_bytes, s.waiting_count
+         FROM webhook w JOIN stream s ON s.row = w.stream WHERE w.app = ?1 ORDER BY w.row",
     )?;
-    let mut count =
-        db.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM waiting WHERE stream = ?1 LIMIT ?2)")?;
     let mut oldest =
         db.prepare_cached("SELECT created_at FROM waiting WHERE stream = ?1 ORDER BY sequence LIMIT 1")?;
     let mut last_failure = db.prepare_cached(
@@ -25,7 +23,6 @@ pub(super) fn list(db: &Connection, app: &AppId, waiting_bytes_max: i64) -> rusq
     let mut standings = Vec::new();
     while let Some(row) = rows.next()? {
         let stream: i64 = row.get(1)?;
-        let waiting: i64 = count.query_row((stream, WAITING_COUNTED_MAX + 1), |row| row.get(0))?;
         let failing_since = row.get::<_, Option<i64>>(2)?.map(Time::from_ms);
         let last_failure = match failing_since {
             Some(_) => {
@@ -35,8 +32,7 @@ pub(super) fn list(db: &Connection, app: &AppId, waiting_bytes_max: i64) -> rusq
         };
         standings.push(Standing {
             webhook: WebhookId::trusted(row.get_ref(0)?.as_str()?),
-            waiting: waiting.clamp(0, WAITING_COUNTED_MAX).cast_unsigned(),
-            waiting_is_cut: waiting > WAITING_COUNTED_MAX,
+            waiting: row.get::<_, i64>(4)?.max(0).cast_unsigned(),
             waiting_bytes: row.get(3)?,
             waiting_bytes_max,
             oldest_waiting_at: oldest.query_row([stream], |row| row.get(0)).optional()?.map(Time::from_ms),

@@ -86,16 +86,16 @@ const fn seconds(step: Step) -> i64 {
 
 /// Adds a minute to the row of each step that it lies in; nothing of what is gone.
 fn add(db: &Connection, tallied: &Tallied) -> rusqlite::Result<()> {
-    let (app, webhook) = (tallied.app.as_str(), name(tallied.webhook.as_ref()));
-    let is_there = db
+    let app = tallied.app.as_str();
+    let webhook: Option<String> = db
         .prepare_cached(
-            "SELECT 1 FROM app WHERE id = ?1 AND deleted_at IS NULL
-             AND (?2 = '' OR EXISTS (SELECT 1 FROM webhook WHERE app = ?1 AND id = ?2))",
+            "SELECT CASE WHEN ?2 IS NULL THEN '' ELSE (SELECT id FROM webhook WHERE row = ?2 AND app = ?1) END
+             FROM app WHERE id = ?1 AND deleted_at IS NULL",
         )?
-        .exists((app, webhook))?;
-    if !is_there {
-        return Ok(());
-    }
+        .query_row((app, tallied.webhook), |row| row.get(0))
+        .optional()?
+        .flatten();
+    let Some(webhook) = webhook.as_deref() else { return Ok(()) };
     for step in Step::ALL {
         let at = step.begin_of(tallied.minute).ms;
         let key = (app, webhook, seconds(step), at);

@@ -73,8 +73,8 @@ pub(super) fn run(
         return Ok(run);
     }
     let mut query = db.prepare_cached(
-        r#"SELECT row, "trigger", event_id, outcome, started_at, app = ?1 AND webhook = ?2 FROM test_delivery
-           WHERE row < ?3 ORDER BY row DESC LIMIT ?4"#,
+        r#"SELECT row, "trigger", event_id, outcome, started_at, webhook = ?2 FROM test_delivery
+           WHERE app = ?1 AND row < ?3 ORDER BY row DESC LIMIT ?4"#,
     )?;
     let look_max = listing::look_max(filter);
     let mut rows = query.query((app.as_str(), webhook.as_str(), below, look_max))?;
@@ -117,9 +117,8 @@ fn delivery_from(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         last_outcome: Some(outcome),
         created_at: at,
         ended_at: Some(at),
-        next_attempt_at: None,
         replay: None,
-        held: None,
+        waiting: None,
     })
 }
 

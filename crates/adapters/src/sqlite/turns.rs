@@ -1,17 +1,21 @@
 //! How the circuits of webhooks turned: a bounded history.
 
 use chathook_domain::ids::{AppId, Time, WebhookId};
-use chathook_domain::turn::Turned;
+use chathook_domain::turn::{TurnKind, Turned};
 use chathook_engine::ports::store::TURNS_MAX;
 use chathook_engine::ports::stored::Stored;
 use chathook_engine::ports::tallies::KeptTurn;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{fault, past};
 
-/// Nothing where the webhook is gone. The oldest beyond the bound go.
+/// Nothing where the webhook is gone. The oldest beyond the bound go. Probes that fail one after the other
+/// are counted in one row, so that those of a long failure leave room for its beginning.
 pub(super) fn keep(db: &Connection, webhook_row: i64, turned: &Turned, at: Time) -> rusqlite::Result<()> {
     let Turned { party, kind, cause } = turned;
+    if *kind == TurnKind::ProbeFailed && count_another(db, webhook_row, turned, at)? {
+        return Ok(());
+    }
     db.prepare_cached(
         "INSERT INTO turn (app, webhook, party, kind, cause, at)
          SELECT app, id, ?2, ?3, ?4, ?5 FROM webhook WHERE row = ?1",
@@ -27,6 +31,21 @@ pub(super) fn keep(db: &Connection, webhook_row: i64, turned: &Turned, at: Time)
     .map(drop)
 }
 
+/// Whether the last turn of this circuit was a failed probe, which then counts this one as well.
+fn count_another(db: &Connection, webhook_row: i64, turned: &Turned, at: Time) -> rusqlite::Result<bool> {
+    let last: Option<(i64, String)> = db
+        .prepare_cached(
+            "SELECT t.row, t.kind FROM webhook w JOIN turn t ON t.app = w.app AND t.webhook = w.id
+             WHERE w.row = ?1 AND t.party = ?2 ORDER BY t.row DESC LIMIT 1",
+        )?
+        .query_row((webhook_row, turned.party.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((row, _)) = last.filter(|(_, kind)| kind == turned.kind.as_str()) else { return Ok(false) };
+    db.prepare_cached("UPDATE turn SET times = times + 1, cause = ?2, last_at = ?3 WHERE row = ?1")?
+        .execute((row, &turned.cause, at.ms))?;
+    Ok(true)
+}
+
 /// Newest first, below a row.
 pub(super) fn list(
     db: &Connection,
@@ -38,7 +57,7 @@ pub(super) fn list(
     past::spot(db, app, webhook)?;
     let read = || {
         db.prepare_cached(
-            "SELECT row, party, kind, cause, at FROM turn WHERE app = ?1 AND webhook = ?2 AND row < ?3
+            "SELECT row, party, kind, cause, at, times, last_at FROM turn WHERE app = ?1 AND webhook = ?2 AND row < ?3
              ORDER BY row DESC LIMIT ?4",
         )?
         .query_map((app.as_str(), webhook.as_str(), below, limit), |row| {
@@ -48,6 +67,8 @@ pub(super) fn list(
                 kind: row.get(2)?,
                 cause: row.get(3)?,
                 at: Time::from_ms(row.get(4)?),
+                times: row.get::<_, i64>(5)?.max(1).cast_unsigned(),
+                last_at: row.get::<_, Option<i64>>(6)?.map(Time::from_ms),
             })
         })?
         .collect::<rusqlite::Result<_>>()

@@ -53,6 +53,9 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
     let exchange = loopback().post(post(&server.url("/"))).await;
     assert_eq!(answer(&exchange).status, 302);
     assert!(!exchange.outcome.is_success());
+    let detail = exchange.phases.detail_of(&exchange.outcome).expect("a sentence");
+    let points_to = format!("Redirects are not followed. It points to {}:", elsewhere.url("/"));
+    assert!(detail.starts_with(&points_to), "{detail}");
     assert_eq!(elsewhere.connections(), 0);
 }
 
@@ -75,6 +78,8 @@ async fn a_body_that_drips_for_ever_ends_at_the_clock() {
     assert_eq!(exchange.outcome, Outcome::Failed(Failure::Timeout));
     assert!(exchange.phases.first_byte_us.is_some());
     assert!((300_000..2_000_000).contains(&exchange.phases.total_us));
+    let detail = exchange.phases.detail_of(&exchange.outcome);
+    assert_eq!(detail.as_deref(), Some("The answer began, and was not complete when the time was over."));
 }
 
 #[tokio::test]
@@ -188,6 +193,10 @@ async fn an_endpoint_that_says_nothing_or_drips_its_head_ends_at_the_clock() {
         let exchange = loopback().post(post).await;
         assert_eq!(exchange.outcome, Outcome::Failed(Failure::Timeout));
         assert!((300_000..2_000_000).contains(&exchange.phases.total_us));
+        if begun.is_empty() {
+            let detail = exchange.phases.detail_of(&exchange.outcome).expect("a sentence");
+            assert!(detail.starts_with("No answer began: waited for the first byte 0."), "{detail}");
+        }
     }
 }
 

@@ -37,6 +37,30 @@ async fn the_certificate_is_held_against_the_name() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_taken_is_told_as_a_sentence_with_its_cure() {
+    let authority = || {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(["hook.test".to_owned()]).expect("a name");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let made = params.self_signed(&key).expect("a certificate").der().clone();
+        (made, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    };
+    let (named, other) = (certificate("hook.test"), certificate("other.test"));
+    for ((certificate, key), is_root, said) in [
+        (named, false, ["is signed by nobody who is trusted here", "--endpoint-ca"]),
+        (other, true, ["does not name 'hook.test' but other.test", "names the host of the URL"]),
+        (authority(), false, ["self-signed", "--endpoint-ca"]),
+    ] {
+        let server = Server::tls(certificate.clone(), key).await;
+        let root = if is_root { certificate } else { self::certificate("root.test").0 };
+        let exchange = trusting(root).post(post(&format!("https://hook.test:{}/", server.port))).await;
+        let detail = exchange.phases.detail_of(&exchange.outcome).expect("a sentence");
+        assert!(said.iter().all(|part| detail.contains(part)), "{detail}");
+        assert!(!detail.contains("Other(") && detail.ends_with('.'), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_without_tls_fails_as_tls() {
     let server = Server::start(|_, mut stream| async move {
         stream.write_all(OK).await.expect("written");
@@ -85,7 +109,10 @@ async fn a_handshake_without_end_ends_at_the_clock() {
     .await;
     let mut post = post(&server.url("/").replace("http:", "https:"));
     post.timeout = Duration::from_millis(300);
-    assert_failure(&loopback().post(post).await, "timeout");
+    let exchange = loopback().post(post).await;
+    assert_failure(&exchange, "timeout");
+    let detail = exchange.phases.detail_of(&exchange.outcome).expect("a sentence");
+    assert!(detail.starts_with("The TLS handshake did not end"), "{detail}");
 }
 
 /// Counts what leaves in TLS records, on its way between the two.

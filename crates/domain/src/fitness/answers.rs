@@ -378,7 +378,7 @@ mod tests {
 
     fn answered(status: u16, body: &str) -> Outcome {
         let body = body.as_bytes().to_vec();
-        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: false })
+        Outcome::Answered(Answer { status, retry_after_s: None, body, is_cut: false, location: None })
     }
 
     fn tried(status: u16, body: &str, content_type: Option<&str>, location: Option<&str>) -> Tried {

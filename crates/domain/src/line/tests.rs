@@ -161,7 +161,7 @@ fn now_at(tick: i64) -> Now {
 }
 
 fn answer(status: u16) -> Outcome {
-    Outcome::Answered(Answer { status, retry_after_s: None, body: Vec::new(), is_cut: false })
+    Outcome::Answered(Answer { status, retry_after_s: None, body: Vec::new(), is_cut: false, location: None })
 }
 
 fn sequences(taken: &[Taken]) -> Vec<i64> {
@@ -349,7 +349,8 @@ fn a_pause_that_is_asked_for_holds_all_lanes() {
     let mut rig = Rig::new();
     rig.commit(["a"]);
     let taken = rig.take().expect("the first");
-    let busy = Answer { status: 429, retry_after_s: Some(120), body: Vec::new(), is_cut: false };
+    let busy =
+        Answer { status: 429, retry_after_s: Some(120), body: Vec::new(), is_cut: false, location: None };
     rig.end(taken, &Outcome::Answered(busy));
     rig.commit(["b"]);
     rig.tick = 119_999;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chathook_domain::delivery::outcome_detail;
 use chathook_domain::listener::Listener;
-use chathook_domain::outcome::Outcome;
+use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::webhook::EndpointUrl;
 
 /// Where requests go: a URL taken apart once for each configuration of a webhook, and shared by all
@@ -112,6 +113,35 @@ pub struct Phases {
     pub tls_us: Option<u64>,
     pub first_byte_us: Option<u64>,
     pub total_us: u64,
+}
+
+impl Phases {
+    /// What an outcome says beyond its name, for people; of a time that was over, what it was waited for.
+    #[must_use]
+    pub fn detail_of(&self, outcome: &Outcome) -> Option<String> {
+        match outcome {
+            Outcome::Failed(Failure::Timeout) => Some(self.waited_in_vain()),
+            Outcome::Failed(_) | Outcome::Answered(_) => outcome_detail(outcome),
+        }
+    }
+
+    fn waited_in_vain(&self) -> String {
+        let before: u64 = [self.resolve_us, self.connect_us, self.tls_us].into_iter().flatten().sum();
+        let waited_us = self.total_us.saturating_sub(before);
+        let tls_us = self.tls_us.unwrap_or_default();
+        match self.first_byte_us {
+            Some(_) => "The answer began, and was not complete when the time was over.".to_owned(),
+            None if tls_us > waited_us => {
+                format!("The TLS handshake did not end: waited for it {}.", seconds(tls_us))
+            }
+            None => format!("No answer began: waited for the first byte {}.", seconds(waited_us)),
+        }
+    }
+}
+
+fn seconds(us: u64) -> String {
+    let tenths = us.div_ceil(1_000) / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }
 
 /// What a POST came to, and how.

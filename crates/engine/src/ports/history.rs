@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chathook_domain::delivery::Status;
-use chathook_domain::history::{DeliveryId, Held, Merged, Place};
+use chathook_domain::history::{DeliveryId, Merged, Place};
 use chathook_domain::ids::{AppId, EventId, Key, LaneKey, MessageId, Time, Uid, WebhookId};
 use chathook_domain::message::Message;
 use chathook_domain::replay::Job;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::Effect;
+use chathook_domain::waiting::Waiting;
 
 use super::endpoints::Phases;
 use super::stored::Stored;
@@ -30,10 +31,10 @@ pub struct Delivery {
     pub last_outcome: Option<String>,
     pub created_at: Time,
     pub ended_at: Option<Time>,
-    pub next_attempt_at: Option<Time>,
     /// The replay job that made it.
     pub replay: Option<i64>,
-    pub held: Option<Held>,
+    /// Where it waits; the store knows nothing of how its line stands.
+    pub waiting: Option<Waiting>,
 }
 
 /// One request that was made.
@@ -139,7 +140,6 @@ pub struct Figures {
     pub attempts_us: Vec<u64>,
     /// Deliveries that wait.
     pub waiting: i64,
-    pub waiting_is_cut: bool,
     pub waiting_bytes: i64,
     pub oldest_waiting_at: Option<Time>,
     pub failing_since: Option<Time>,
@@ -224,6 +224,16 @@ pub struct MessageHistory {
     pub event_is_gone: bool,
     pub owed: Vec<OwedTo>,
     pub marks: Vec<MarkOf>,
+}
+
+impl MessageHistory {
+    /// When the message was let through, and what it owes was made: it came in before its webhooks were asked.
+    #[must_use]
+    pub fn accepted_at(&self) -> Time {
+        let answered_at =
+            |call: &AskedCall| call.at.plus_ms(i64::try_from(call.took_us / 1_000).unwrap_or(0));
+        self.asked.iter().map(answered_at).fold(self.message.sent_at, Time::max)
+    }
 }
 
 /// What a person was told of a webhook.

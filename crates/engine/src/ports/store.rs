@@ -121,6 +121,7 @@ pub struct RecordedPart {
 pub struct Asked {
     pub app: AppId,
     pub webhook: WebhookId,
+    pub webhook_row: i64,
     /// The event that the message, or the edit, causes if it goes on.
     pub event: EventId,
     pub conversation: Key,

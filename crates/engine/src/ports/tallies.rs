@@ -6,11 +6,12 @@ use chathook_domain::tally::{Step, Tally};
 
 use super::stored::Stored;
 
-/// What happened in one minute at an app, or at one of its webhooks.
+/// What happened in one minute, or in a part of it, at an app or at one of its webhooks.
 #[derive(Debug, Clone)]
 pub struct Tallied {
     pub app: AppId,
-    pub webhook: Option<WebhookId>,
+    /// The webhook's row, which is never given again: one made anew under its id begins to count anew.
+    pub webhook: Option<i64>,
     /// The minute's beginning.
     pub minute: Time,
     pub tally: Box<Tally>,
@@ -26,15 +27,17 @@ pub struct KeptTurn {
     pub kind: String,
     pub cause: String,
     pub at: Time,
+    /// Failed probes that followed one another are one line: how many they are, and when the last one failed,
+    /// whose cause this is.
+    pub times: u64,
+    pub last_at: Option<Time>,
 }
 
 /// What waits for a webhook.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub webhook: WebhookId,
-    /// Counted up to `WAITING_COUNTED_MAX`.
     pub waiting: u64,
-    pub waiting_is_cut: bool,
     pub waiting_bytes: i64,
     /// With more it is switched off.
     pub waiting_bytes_max: i64,
@@ -43,9 +46,6 @@ pub struct Standing {
     /// The status or named failure of the last of its newest attempts that failed, where it is failing.
     pub last_failure: Option<String>,
 }
-
-/// Waiting deliveries of one webhook that are counted at most.
-pub const WAITING_COUNTED_MAX: i64 = 10_000;
 
 #[async_trait]
 pub trait TallyStore: Send + Sync {

@@ -2,7 +2,7 @@
 //! most a few hundred rows in one transaction, so that nobody who commits waits for it.
 
 use async_trait::async_trait;
-use chathook_domain::ids::{AppId, EventId, Guid, Key, MessageId, Time, WebhookId};
+use chathook_domain::ids::{AppId, Guid, Key, MessageId, Time, WebhookId};
 use chathook_domain::retention::Cutoffs;
 
 use crate::ports::stored::Stored;
@@ -18,8 +18,8 @@ pub enum Doomed {
 /// A walk over what an app keeps, with the place that it has come to. It begins at the default place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Walk {
-    /// Events, in the order of their ids, with their ended deliveries and attempts.
-    Events { after: Option<EventId> },
+    /// Events, in the order of their times and rows, with their ended deliveries and attempts.
+    Events { after: Option<(Time, i64)> },
     /// Attempts that go before their events, by stream and sequence.
     Attempts { stream: i64, after: i64 },
     /// Messages, in the order of their ids.

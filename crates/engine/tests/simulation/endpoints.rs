@@ -97,7 +97,13 @@ impl Drop for Leaving<'_> {
 
 fn answer_of(mood: Mood, sight: &Sight, hook: &mut crate::world::Hook) -> Option<Outcome> {
     let answered = |status, retry_after_s| {
-        Some(Outcome::Answered(Answer { status, retry_after_s, body: Vec::new(), is_cut: false }))
+        Some(Outcome::Answered(Answer {
+            status,
+            retry_after_s,
+            body: Vec::new(),
+            is_cut: false,
+            location: None,
+        }))
     };
     match mood {
         Mood::Hangs => return None,

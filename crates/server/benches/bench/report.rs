@@ -70,6 +70,10 @@ impl Report<'_> {
         }));
         notes.extend(measured.one.as_ref().map(|one| deliveries_note("one webhook", one)));
         notes.extend(measured.ten.as_ref().map(|ten| deliveries_note("ten webhooks", ten)));
+        notes.extend(measured.pages.iter().flatten().map(|page| {
+            let (p50, worst) = (ms(page.times.p50()), ms(page.times.max()));
+            format!("page {}: p50 {p50}, worst {worst}, first look {}", page.name, ms(page.first_us))
+        }));
         notes.push(format!("took {} s", self.took_s));
         notes
     }

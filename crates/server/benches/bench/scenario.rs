@@ -9,7 +9,9 @@ use clap::ValueEnum;
 use crate::bare_client::{self, Bare, Caught, Target};
 use crate::bench::{Bench, CALLERS};
 use crate::rows::Measured;
-use crate::{asks, bare_loop, crowd, deliveries, kill, latency, neighbour, sends, sockets, start, waiting};
+use crate::{
+    asks, bare_loop, crowd, deliveries, kill, latency, neighbour, pages, sends, sockets, start, waiting,
+};
 
 /// No scenario takes so long, unless something hangs.
 const SCENARIO_MAX: Duration = Duration::from_secs(240);
@@ -30,6 +32,7 @@ pub enum Scenario {
     Sockets,
     Kill,
     Waiting,
+    Pages,
 }
 
 impl fmt::Display for Scenario {
@@ -51,7 +54,25 @@ impl Scenario {
             | Self::Crowd
             | Self::Sockets
             | Self::Kill
-            | Self::Waiting => false,
+            | Self::Waiting
+            | Self::Pages => false,
+        }
+    }
+
+    /// It takes long to begin.
+    pub fn needs_a_million(self) -> bool {
+        match self {
+            Self::Waiting | Self::Pages => true,
+            Self::Start
+            | Self::Deliveries1
+            | Self::Deliveries10
+            | Self::Sends
+            | Self::Latency
+            | Self::BeforeMessage
+            | Self::Neighbour
+            | Self::Sockets
+            | Self::Crowd
+            | Self::Kill => false,
         }
     }
 
@@ -87,6 +108,7 @@ impl Scenario {
                 anyhow::ensure!(missing == 0, "{missing} messages or numbers are missing after kill -9");
             }
             Self::Waiting => measured.waiting = Some(waiting::measure(bench).await?),
+            Self::Pages => measured.pages = Some(pages::measure(bench).await?),
         }
         Ok(())
     }
@@ -120,6 +142,7 @@ pub fn definitions() -> String {
         sockets::DEFINITION,
         start::DEFINITION,
         waiting::DEFINITION,
+        pages::DEFINITION,
         kill::DEFINITION,
     ];
     definitions.join("\n\n")

@@ -35,8 +35,8 @@ pub enum Until {
 }
 
 pub struct Stock {
-    store: Sqlite,
-    app: App,
+    pub store: Sqlite,
+    pub app: App,
     /// One per conversation; each commit takes a copy with an event id of its own.
     messages: Vec<Accepted>,
     number: AtomicU64,
@@ -129,7 +129,7 @@ fn message([from, to]: [User; 2]) -> Result<Accepted> {
     Ok(Accepted { sender: from, draft, receiver_entity: to.to_entity(), at: now(), event_id: event_id(0) })
 }
 
-fn user(nth: usize) -> User {
+pub fn user(nth: usize) -> User {
     let uid = format!("user-{nth:05}");
     let profile = Profile { name: uid.clone(), ..Profile::default() };
     User { uid: Uid::trusted(&uid), profile, created_at: now(), ..User::system() }
@@ -140,10 +140,10 @@ fn event_id(number: u64) -> EventId {
     EventId::trusted(&format!("evt_{:012x}{number:020x}", now_us() / 1_000))
 }
 
-fn now() -> Time {
+pub fn now() -> Time {
     Time::from_ms(i64::try_from(now_us() / 1_000).expect("milliseconds of this age fit"))
 }
 
-fn fault(error: StoreError) -> anyhow::Error {
+pub fn fault(error: StoreError) -> anyhow::Error {
     anyhow!("the store answered {error:?}")
 }

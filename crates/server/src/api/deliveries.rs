@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use chathook_domain::delivery::Status;
-use chathook_domain::history::{DeliveryId, Held, Place};
+use chathook_domain::history::{DeliveryId, Place};
 use chathook_domain::ids::{AppId, Key, Time, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::replay::SECONDS_MAX;
 use chathook_domain::trigger::Trigger;
+use chathook_domain::waiting::{Held, Waiting};
 use chathook_engine::ports::endpoints::Phases;
 use chathook_engine::ports::history::{Attempt, Delivery, DeliveryDetail, DeliveryFilter};
 use serde::Serialize;
@@ -75,9 +76,12 @@ pub struct DeliveryFrame {
     created_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<i64>,
-    /// There once an attempt has failed.
+    /// The first moment at which it may go, where it waits for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt_at: Option<i64>,
+    /// Of one that waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<WaitsForShown>,
     /// The replay that made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     replay: Option<String>,
@@ -87,6 +91,37 @@ pub struct DeliveryFrame {
     /// The delivery that stands before it in its lane, and keeps failing.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<String>,
+}
+
+/// What stands between a delivery that waits and its next attempt.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = WaitsFor)]
+pub struct WaitsForShown {
+    #[schema(value_type = WaitsForKind)]
+    kind: &'static str,
+    /// For people; `until` is told beside it.
+    text: String,
+    /// The circuit's next probe, the end of the pause, or the time of its schedule; left out where nobody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+    /// The delivery that stands first in its lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<String>,
+}
+
+/// The answer to an attempt under way, its webhook to be on, its endpoint's circuit, the pause that the endpoint asked
+/// for, one before it in its lane, the time of its schedule, or a place among the attempts in flight.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum WaitsForKind {
+    Answer,
+    Webhook,
+    Circuit,
+    Pause,
+    Lane,
+    Time,
+    Place,
 }
 
 /// A delivery as lists show it.
@@ -108,6 +143,30 @@ pub struct DeliveryWithAttempts {
     /// Exactly as each attempt carried it; `null` where the event is no longer kept.
     #[schema(required)]
     body: Option<String>,
+    /// Where an attempt was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried: Option<RetriedShown>,
+}
+
+/// What was done.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Retried)]
+pub struct RetriedShown {
+    #[schema(value_type = RetriedKind)]
+    kind: &'static str,
+    /// For people.
+    #[schema(example = "It is tried now.")]
+    text: String,
+}
+
+/// `waits_on`: something stands before it that no order moves; `waitsFor` says what.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum RetriedKind {
+    TriedNow,
+    UnderWay,
+    OwedAnew,
+    WaitsOn,
 }
 
 /// One request that was made.
@@ -190,17 +249,21 @@ pub async fn get_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, St
 
 /// Tries a delivery now
 ///
-/// What waits is due at once. What ended unsent is owed anew, as a new delivery.
+/// An attempt is made at once where nothing of its lane goes before it, also while the circuit is open: then it is the
+/// one probe. Where another stands before it, or the endpoint asked for a pause, it waits on, and `retried` says so. What
+/// ended unsent is owed anew, as a new delivery.
 #[utoipa::path(
     post, path = "/apps/{appId}/webhooks/{webhookId}/deliveries/{deliveryId}/retry", tag = "history",
-    responses((status = 200, description = "The delivery that waits now", body = Data<DeliveryWithAttempts>)),
+    responses((status = 200, description = "The delivery, or the new one", body = Data<DeliveryWithAttempts>)),
     extensions(("x-refusals" = json!(refuses(&[
         Code::DeliveryNotFound, Code::DeliveryEnded, Code::WebhookOff, Code::EventsGone,
     ])))),
 )]
 pub async fn retry_delivery(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String, String)>) -> Answer {
     let (app, webhook, id) = parse_ids(&ids)?;
-    Ok(data(DeliveryWithAttempts::of(&api.engine.retry_delivery(&app, &webhook, id).await?)))
+    let done = api.engine.retry_delivery(&app, &webhook, id).await?;
+    let retried = RetriedShown { kind: done.did.as_str(), text: done.sentence() };
+    Ok(data(DeliveryWithAttempts { retried: Some(retried), ..DeliveryWithAttempts::of(&done.detail) }))
 }
 
 /// Gives a delivery up
@@ -223,10 +286,8 @@ impl DeliveryFrame {
             DeliveryId::Numbered(sequence) => (Some(sequence), None),
             DeliveryId::Test(_) => (None, Some(true)),
         };
-        let behind = match delivery.held {
-            Some(Held::Behind(sequence)) => Some(sequence.to_string()),
-            Some(Held::Off | Held::Aside) | None => None,
-        };
+        let waiting = delivery.waiting.as_ref();
+        let (held_because, behind) = waiting.and_then(|waiting| waiting.held).map_or((None, None), held);
         Self {
             id: delivery.id.to_string(),
             sequence,
@@ -238,10 +299,32 @@ impl DeliveryFrame {
             last_outcome: delivery.last_outcome.clone(),
             created_at: delivery.created_at.seconds(),
             ended_at: delivery.ended_at.map(Time::seconds),
-            next_attempt_at: delivery.next_attempt_at.map(Time::seconds),
+            next_attempt_at: waiting.and_then(Waiting::next_attempt_at).map(Time::seconds),
+            waits_for: waiting.map(WaitsForShown::of),
             replay: delivery.replay.map(|job| job.to_string()),
-            held_because: delivery.held.map(Held::as_str),
+            held_because,
             behind,
+        }
+    }
+}
+
+/// Why it is held, where the store knows, and behind whom.
+fn held(held: Held) -> (Option<&'static str>, Option<String>) {
+    match held {
+        Held::Off => (Some("webhook_off"), None),
+        Held::Aside => (Some("aside"), None),
+        Held::Behind(ahead) if ahead.attempts > 0 => (Some("behind"), Some(ahead.sequence.to_string())),
+        Held::Behind(_) => (None, None),
+    }
+}
+
+impl WaitsForShown {
+    fn of(waiting: &Waiting) -> Self {
+        Self {
+            kind: waiting.what().as_str(),
+            text: waiting.sentence(),
+            until: waiting.until().map(Time::seconds),
+            behind: waiting.ahead().map(|ahead| ahead.sequence.to_string()),
         }
     }
 }
@@ -258,6 +341,7 @@ impl DeliveryWithAttempts {
             frame: DeliveryFrame::of(&detail.delivery),
             attempts: detail.attempts.iter().map(AttemptShown::of).collect(),
             body: detail.body.clone(),
+            retried: None,
         }
     }
 }

@@ -59,8 +59,6 @@ pub struct AppNow {
     online: u64,
     /// Deliveries.
     waiting: u64,
-    /// There are more than were counted.
-    waiting_is_more: bool,
     /// Webhooks.
     failing: u64,
 }
@@ -189,6 +187,7 @@ pub struct HookCircuitShown {
 
 /// A turn of a circuit.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = Turn)]
 pub struct TurnShown {
     id: String,
@@ -199,6 +198,11 @@ pub struct TurnShown {
     /// The outcome that made it, or `patience`, `changed`, `gone`, `failing`, `backlog`.
     cause: String,
     at: i64,
+    /// Probes that failed one after the other are one turn: how many they are.
+    times: u64,
+    /// When the last of several failed; its outcome is the cause.
+    #[schema(required)]
+    last_at: Option<i64>,
 }
 
 /// What waits for a webhook now.
@@ -206,7 +210,6 @@ pub struct TurnShown {
 #[serde(rename_all = "camelCase")]
 pub struct BacklogShown {
     count: u64,
-    is_more: bool,
     bytes: i64,
     /// With more it is switched off.
     bytes_max: i64,
@@ -303,7 +306,6 @@ impl AppStats {
             now: AppNow {
                 online: health.online,
                 waiting: sum(|standing| standing.waiting),
-                waiting_is_more: standings().any(|standing| standing.waiting_is_cut),
                 failing: sum(|standing| u64::from(standing.failing_since.is_some())),
             },
             needs: health.needs.iter().map(NeedShown::of).collect(),
@@ -324,7 +326,6 @@ impl HealthShown {
             circuit_history: health.turns.iter().map(TurnShown::of).collect(),
             waiting: standing.map(|standing| BacklogShown {
                 count: standing.waiting,
-                is_more: standing.waiting_is_cut,
                 bytes: standing.waiting_bytes,
                 bytes_max: standing.waiting_bytes_max,
                 oldest_at: standing.oldest_waiting_at.map(Time::seconds),
@@ -396,6 +397,8 @@ impl TurnShown {
             turn: turn.kind.clone(),
             cause: turn.cause.clone(),
             at: turn.at.seconds(),
+            times: turn.times,
+            last_at: turn.last_at.map(Time::seconds),
         }
     }
 }

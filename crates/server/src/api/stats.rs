@@ -61,8 +61,6 @@ pub struct AttemptStats {
 #[serde(rename_all = "camelCase")]
 pub struct WaitingStats {
     count: i64,
-    /// There are more than were counted.
-    is_more: bool,
     bytes: i64,
     #[schema(required)]
     oldest_seconds: Option<i64>,
@@ -125,7 +123,6 @@ impl Stats {
             },
             waiting: WaitingStats {
                 count: figures.waiting,
-                is_more: figures.waiting_is_cut,
                 bytes: figures.waiting_bytes,
                 oldest_seconds: figures.oldest_waiting_at.map(|at| (now.ms - at.ms).max(0) / 1_000),
             },

@@ -149,6 +149,7 @@ type Entry = (Time, Value);
 
 fn timeline(history: &MessageHistory) -> Timeline {
     let message = &history.message;
+    let accepted_at = history.accepted_at();
     let mut entries: Vec<Entry> = Vec::new();
     for call in &history.asked {
         let what = json!({
@@ -159,14 +160,14 @@ fn timeline(history: &MessageHistory) -> Timeline {
     }
     let platform = history.event.as_ref().and_then(|event| event.platform.clone());
     let accepted = json!({"what": "accepted", "by": message.sender.as_str(), "platform": platform});
-    entries.push((message.sent_at, accepted));
+    entries.push((accepted_at, accepted));
     if let Some(event) = &history.event {
         let what = json!({"what": "event", "event": event.id.as_str(), "trigger": event.trigger.id()});
-        entries.push((event.created_at, what));
+        entries.push((event.created_at.max(accepted_at), what));
     }
     for owed in &history.owed {
         for (delivery, attempts) in &owed.deliveries {
-            entries.extend(delivery_entries(owed, delivery, attempts));
+            entries.extend(delivery_entries(owed, delivery, attempts, accepted_at));
         }
     }
     for (what, change) in [("edited", &message.edited), ("deleted", &message.deleted)] {
@@ -204,9 +205,14 @@ fn frame(message: &Message) -> MessageFrame {
     }
 }
 
-fn delivery_entries(owed: &OwedTo, delivery: &Delivery, attempts: &[Attempt]) -> Vec<Entry> {
+fn delivery_entries(
+    owed: &OwedTo,
+    delivery: &Delivery,
+    attempts: &[Attempt],
+    accepted_at: Time,
+) -> Vec<Entry> {
     let named = |what: &str| json!({"what": what, "webhook": owed.webhook.as_str(), "delivery": delivery.id.to_string()});
-    let mut entries = vec![(delivery.created_at, named("owed"))];
+    let mut entries = vec![(delivery.created_at.max(accepted_at), named("owed"))];
     for attempt in attempts {
         let mut entry = named("attempt");
         entry["attempt"] = json!(attempt.attempt);

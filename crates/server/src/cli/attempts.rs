@@ -106,7 +106,8 @@ struct Phase {
 }
 
 /// The phases in their order, each drawn where it lies within the whole. One that was not reached,
-/// or that a kept-open connection made unnecessary, is left out.
+/// or that a kept-open connection made unnecessary, is left out. What none accounts for is the answer's body, or the
+/// wait that ended without a first byte; the dashboard calls them so too.
 fn phases_of(phases: &Value) -> Vec<Phase> {
     let names = [
         ("resolve", "resolveUs"),
@@ -124,8 +125,9 @@ fn phases_of(phases: &Value) -> Vec<Phase> {
         began += us;
     }
     let rest = total.saturating_sub(began);
-    if !drawn.is_empty() && rest > 0 {
-        drawn.push(Phase { name: "rest", us: rest, bar: bar(began, rest, total) });
+    if rest > 0 {
+        let name = if phases["firstByteUs"].is_null() { "no answer" } else { "body" };
+        drawn.push(Phase { name, us: rest, bar: bar(began, rest, total) });
     }
     drawn
 }
@@ -153,8 +155,10 @@ mod tests {
                 (phase.name, blank, phase.bar.chars().count() - blank)
             })
             .collect();
-        assert_eq!(lines, [("resolve", 0, 1), ("connect", 0, 10), ("first byte", 10, 20), ("rest", 30, 10)]);
-        assert_eq!(phases_of(&json!({"totalUs": 7})), []);
+        assert_eq!(lines, [("resolve", 0, 1), ("connect", 0, 10), ("first byte", 10, 20), ("body", 30, 10)]);
+        let silent = phases_of(&json!({"totalUs": 10_000_000}));
+        assert_eq!((silent[0].name, silent[0].us), ("no answer", 10_000_000), "over a kept-open connection");
+        assert_eq!(phases_of(&json!({"totalUs": 0})), []);
     }
 
     #[test]

@@ -98,7 +98,8 @@ pub async fn run(flags: DeliveriesFlags) -> anyhow::Result<()> {
         DeliveriesCommand::Retry(One { webhook, id }) => {
             let target = of_webhook(&remote, &webhook, &[&id, "retry"]).await?;
             let delivery = remote.api.post(&target, &json!({})).await?.data;
-            print(&remote, &delivery)
+            remote.out.show(&delivery, |out| out.line(&[Cell::of(&delivery["retried"]["text"])]))?;
+            Ok(())
         }
         DeliveriesCommand::Cancel { one, consent } => cancel(&remote, &one, &consent).await,
         DeliveriesCommand::Tail { webhook, filter, lines } => {
@@ -181,8 +182,12 @@ fn draw(out: &Output, delivery: &Value) -> std::io::Result<()> {
             fields.push((label, out.time(&delivery[name])));
         }
     }
-    if let Some(why) = held(delivery) {
-        fields.push(("held", Cell::toned(Tone::Open, &why)));
+    let waits_for = &delivery["waitsFor"];
+    if delivery["nextAttemptAt"].is_null() && !waits_for["until"].is_null() {
+        fields.push(("next probe", out.time(&waits_for["until"])));
+    }
+    if let Some(why) = waits_for["text"].as_str() {
+        fields.push(("waits", Cell::toned(Tone::Open, why)));
     }
     if !delivery["replay"].is_null() {
         fields.push(("of replay", of("replay")));
@@ -202,18 +207,17 @@ fn draw(out: &Output, delivery: &Value) -> std::io::Result<()> {
     }
 }
 
-/// When it is tried again, or why it is not on its way.
+/// When it is tried again, or what it waits for instead of a time.
 fn next(out: &Output, delivery: &Value) -> Cell {
-    match held(delivery) {
-        Some(why) => Cell::toned(Tone::Open, &why),
-        None => out.time(&delivery["nextAttemptAt"]),
-    }
-}
-
-fn held(delivery: &Value) -> Option<String> {
-    match delivery["heldBecause"].as_str()? {
-        "webhook_off" => Some("its webhook is off".to_owned()),
-        "behind" => Some(format!("behind {}", delivery["behind"].as_str().unwrap_or("another"))),
-        other => Some(other.to_owned()),
-    }
+    let waits_for = &delivery["waitsFor"];
+    let what = match waits_for["kind"].as_str() {
+        Some("webhook") => "its webhook is off".to_owned(),
+        Some("answer") => "under way".to_owned(),
+        Some(_) if !waits_for["behind"].is_null() => {
+            format!("behind {}", waits_for["behind"].as_str().unwrap_or("another"))
+        }
+        Some(kind @ ("circuit" | "pause")) if delivery["nextAttemptAt"].is_null() => kind.to_owned(),
+        Some(_) | None => return out.time(&delivery["nextAttemptAt"]),
+    };
+    Cell::toned(Tone::Open, &what)
 }

@@ -10,7 +10,7 @@ use chathook_adapters::api_client::{ApiError, ApiStream, Refused, Target};
 use chathook_adapters::listen_client::{self, Ear, Ended, Heard, Mouth, NotOpened, Opening};
 use chathook_adapters::listen_wire::{Request, Told, Welcome, Word, close};
 use chathook_adapters::system::RealDice;
-use chathook_domain::delivery::failure_detail;
+use chathook_domain::delivery::outcome_detail;
 use chathook_domain::outcome::{Failure, Outcome};
 use chathook_domain::trigger::Trigger;
 use chathook_engine::ports::clock::Dice as _;
@@ -305,7 +305,7 @@ impl Listen {
                     Outcome::Answered(answer) => object["status"] = json!(answer.status),
                     Outcome::Failed(failure) => {
                         object["failure"] = json!(failure.name());
-                        object["detail"] = json!(failure_detail(&told.outcome));
+                        object["detail"] = json!(outcome_detail(&told.outcome));
                     }
                 }
                 out.json_line(&object)

@@ -29,11 +29,10 @@ pub async fn run(flags: StatsFlags) -> anyhow::Result<()> {
 
 fn draw(out: &Output, stats: &Value) -> std::io::Result<()> {
     let (attempts, waiting, asked) = (&stats["attempts"], &stats["waiting"], &stats["beforeMessage"]);
-    let more = if waiting["isMore"] == true { "more than " } else { "" };
     let rate = attempts["perMinute"].as_f64().unwrap_or_default();
     let mut fields = vec![
         ("minutes", Cell::of(&stats["minutes"])),
-        ("waiting", Cell::new(&format!("{more}{}, {} bytes", waiting["count"], waiting["bytes"]))),
+        ("waiting", Cell::new(&format!("{}, {} bytes", waiting["count"], waiting["bytes"]))),
     ];
     if let Some(age) = waiting["oldestSeconds"].as_i64() {
         fields.push(("oldest", Cell::new(&format!("{age} s"))));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use chathook_adapters::system::{RealClock, RealDice};
 use chathook_domain::app::{App, Settings};
-use chathook_domain::delivery::{failure_detail, outcome_name};
+use chathook_domain::delivery::outcome_name;
 use chathook_domain::ids::{AppId, EventId, Time};
 use chathook_domain::outcome::Outcome;
 use chathook_domain::sample;
@@ -172,7 +172,10 @@ fn to_json(sent: &Sent, exchange: &Exchange, verdict: &Value) -> Value {
             attempt["status"] = json!(answer.status);
             attempt["answer"] = json!(String::from_utf8_lossy(&answer.body));
         }
-        Outcome::Failed(_) => attempt["detail"] = json!(failure_detail(&exchange.outcome)),
+        Outcome::Failed(_) => {}
+    }
+    if let Some(detail) = exchange.phases.detail_of(&exchange.outcome) {
+        attempt["detail"] = json!(detail);
     }
     let mut object = json!({
         "trigger": sent.trigger.id(), "success": exchange.outcome.is_success(),
@@ -195,15 +198,12 @@ fn draw(out: &Output, sent: &Sent, exchange: &Exchange, verdict: &Value) -> std:
     if let Some(secret) = &sent.fresh_secret {
         fields.push(("signed with", Cell::new(secret)));
     }
-    let (answer, body) = match &exchange.outcome {
-        Outcome::Answered(answer) => {
-            (answer.status.to_string(), Some(String::from_utf8_lossy(&answer.body).into_owned()))
-        }
-        Outcome::Failed(failure) => {
-            let detail =
-                failure_detail(&exchange.outcome).map_or_else(String::new, |text| format!(": {text}"));
-            (format!("{}{detail}", failure.name()), None)
-        }
+    let detail =
+        exchange.phases.detail_of(&exchange.outcome).map_or_else(String::new, |text| format!(": {text}"));
+    let answer = format!("{}{detail}", outcome_name(&exchange.outcome));
+    let body = match &exchange.outcome {
+        Outcome::Answered(answer) => Some(String::from_utf8_lossy(&answer.body).into_owned()),
+        Outcome::Failed(_) => None,
     };
     fields.push(("answer", Cell::toned(tone, &answer)));
     fields.push(("time", Cell::new(&times(&exchange.phases))));

@@ -1,18 +1,18 @@
-//! Deliveries of an app, newest first and live: of one webhook, page by page, or the newest of all.
+//! Deliveries of an app, newest first and live, page by page: of one webhook, or of all.
 
 use askama::Template;
 use axum::routing::get;
 use chathook_domain::app::App;
 use chathook_domain::delivery::Status;
-use chathook_domain::history::{Held, Place};
+use chathook_domain::history::{Place, Places};
 use chathook_domain::ids::{Key, WebhookId};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::trigger::Trigger;
-use chathook_domain::webhook::Webhook;
+use chathook_domain::waiting::Waiting;
 use chathook_engine::ports::history::{Delivery, DeliveryFilter};
 
 use super::moment::Moment;
-use super::page::{Answer, Page, PageError, PageParams, Section, Visit, render};
+use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::paths::{HookLink, HookPart, Paths};
 use super::{ROOT, Routes, span};
 use crate::api::deliveries::trigger;
@@ -20,8 +20,6 @@ use crate::api::extract::Ids;
 use crate::api::lists::strange_cursor;
 
 const PER_PAGE: usize = 50;
-/// Rows that the list of all webhooks looks at, over all of them: what one webhook's list may.
-const LOOK_OVER_ALL_MAX: i64 = 5_000;
 
 pub fn routes() -> Routes {
     Routes::new().route("/apps/{app_id}/deliveries", get(list_deliveries))
@@ -68,7 +66,8 @@ pub struct Line {
     pub last_outcome: String,
     pub created_at: Moment,
     pub next_attempt_at: Option<Moment>,
-    pub held: Option<String>,
+    /// What stands between one that waits and its next attempt.
+    pub waits: Option<String>,
     pub is_replay: bool,
 }
 
@@ -79,7 +78,14 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
     let filter = asked.filter()?;
     let base = format!("{ROOT}/apps/{}/deliveries", app.id);
     let (lines, next) = if asked.webhook.is_empty() {
-        (newest_of_all(&visit, &app, &webhooks, &filter).await?, None)
+        let from = match params.text("cursor") {
+            None => None,
+            Some(text) => Some(Places::parse(text).ok_or_else(strange_cursor)?),
+        };
+        let found = visit.engine().deliveries_of_app(&app.id, filter, from).await?;
+        let lines: Vec<_> =
+            found.items.iter().map(|(webhook, delivery)| Line::of(&app, webhook, delivery)).collect();
+        (lines, found.next.map(|places| places.to_text()))
     } else {
         let from = match params.text("cursor") {
             None => Place::START,
@@ -108,26 +114,6 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
         is_partial,
         lines,
     })
-}
-
-/// The newest of each webhook, merged by time. Older ones are one webhook's affair.
-async fn newest_of_all(
-    visit: &Visit,
-    app: &App,
-    webhooks: &[Webhook],
-    filter: &DeliveryFilter,
-) -> Result<Vec<Line>, PageError> {
-    let count = i64::try_from(webhooks.len()).expect("at most 25 webhooks").max(1);
-    let filter = DeliveryFilter { look_max: Some(LOOK_OVER_ALL_MAX / count), ..filter.clone() };
-    let mut found = Vec::new();
-    for webhook in webhooks {
-        let page = visit.engine().deliveries(&app.id, &webhook.id, filter.clone(), Place::START).await?;
-        found.extend(page.items.into_iter().map(|delivery| (delivery.created_at, webhook, delivery)));
-    }
-    // Stable: deliveries of one event stay in the order of their webhooks.
-    found.sort_by_key(|(at, _, _)| std::cmp::Reverse(*at));
-    found.truncate(PER_PAGE);
-    Ok(found.iter().map(|(_, webhook, delivery)| Line::of(app, &webhook.id, delivery)).collect())
 }
 
 impl Asked {
@@ -196,8 +182,8 @@ impl Line {
             attempts: delivery.attempts,
             last_outcome: delivery.last_outcome.clone().unwrap_or_default(),
             created_at: Moment(delivery.created_at),
-            next_attempt_at: delivery.next_attempt_at.map(Moment),
-            held: delivery.held.map(held),
+            next_attempt_at: delivery.waiting.as_ref().and_then(Waiting::next_attempt_at).map(Moment),
+            waits: delivery.waiting.as_ref().map(Waiting::sentence),
             is_replay: delivery.replay.is_some(),
         }
     }
@@ -212,15 +198,5 @@ pub const fn tone(status: Status, attempts: u32) -> &'static str {
         Status::Delivered => "good",
         Status::Failed | Status::Expired => "bad",
         Status::Cancelled => "plain",
-    }
-}
-
-/// Why one that waits is not on its way.
-#[must_use]
-pub fn held(held: Held) -> String {
-    match held {
-        Held::Off => "the webhook is off".to_owned(),
-        Held::Aside => "it has left its lane and is tried by itself".to_owned(),
-        Held::Behind(sequence) => format!("{sequence} stands before it in its lane and keeps failing"),
     }
 }

@@ -7,11 +7,13 @@ use askama::Template;
 use axum::routing::{get, post};
 use chathook_domain::delivery::Status;
 use chathook_domain::history::DeliveryId;
+use chathook_domain::ids::Time;
+use chathook_domain::waiting::Waiting;
 use chathook_engine::history::ShownRequest;
 use chathook_engine::ports::history::{Attempt, DeliveryDetail};
 use serde_json::Value;
 
-use super::deliveries::{Line, held};
+use super::deliveries::Line;
 use super::form::Form;
 use super::moment::Moment;
 use super::page::{Answer, Flash, Page, Section, Visit, render};
@@ -39,7 +41,8 @@ struct DeliveryPage {
     line: Line,
     event: Option<String>,
     ended_at: Option<Moment>,
-    held: Option<String>,
+    /// When the one that goes before it may go, where that is known.
+    probe_at: Option<Moment>,
     replay: Option<Link>,
     attempts: Vec<AttemptLine>,
     request: Option<RequestShown>,
@@ -108,7 +111,7 @@ async fn show_delivery(visit: Visit, Ids(ids): DeliveryPath) -> Answer {
         line: Line::of(&app, &webhook, delivery),
         event: delivery.event.as_ref().map(ToString::to_string),
         ended_at: delivery.ended_at.map(Moment),
-        held: delivery.held.map(held),
+        probe_at: delivery.waiting.as_ref().and_then(probe_at).map(Moment),
         replay,
         attempts: attempt_lines(&detail),
         request,
@@ -122,11 +125,7 @@ async fn retry_delivery(visit: Visit, Ids(ids): DeliveryPath, _: Form) -> Answer
     let (app, webhook, id) = parse_ids(&ids)?;
     let place = |id: DeliveryId| format!("{ROOT}/apps/{app}/webhooks/{webhook}/deliveries/{id}");
     match visit.engine().retry_delivery(&app, &webhook, id).await {
-        Ok(detail) if detail.delivery.id == id => visit.done(&place(id), "It is tried now."),
-        Ok(detail) => {
-            let text = format!("It is owed again: this is the new delivery, made of {id}.");
-            visit.done(&place(detail.delivery.id), &text)
-        }
+        Ok(retried) => visit.done(&place(retried.detail.delivery.id), &retried.sentence()),
         Err(refusal) => visit.leave(&place(id), Flash::bad(refusal.message)),
     }
 }
@@ -148,6 +147,11 @@ async fn cancel_delivery(visit: Visit, Ids(ids): DeliveryPath, _: Form) -> Answe
         Ok(_) => visit.done(&place, "It is cancelled and will not be sent again."),
         Err(refusal) => visit.leave(&place, Flash::bad(refusal.message)),
     }
+}
+
+/// The circuit's next probe, where another goes before it.
+fn probe_at(waiting: &Waiting) -> Option<Time> {
+    waiting.until().filter(|_| waiting.next_attempt_at().is_none())
 }
 
 const fn may(id: DeliveryId, status: Status) -> May {

@@ -83,8 +83,10 @@ struct CircuitLine {
 
 struct TurnLine {
     at: Moment,
+    /// Where it is several, when the last was.
+    last_at: Option<Moment>,
     tone: &'static str,
-    says: &'static str,
+    says: String,
     party: &'static str,
     cause: Told,
 }
@@ -191,8 +193,7 @@ fn told_tiles(health: &EndpointHealth) -> Vec<Tile> {
         Tile::new("Message to delivery, half within", delivered, &delivered_note),
     ];
     if let Some(standing) = &health.now.standing {
-        let waiting =
-            format!("{}{}", number(float(standing.waiting)), if standing.waiting_is_cut { "+" } else { "" });
+        let waiting = number(float(standing.waiting));
         let oldest = standing.oldest_waiting_at.map(|at| (health.series.until.ms - at.ms).max(0));
         let note = oldest.map_or_else(
             || "nothing waits".to_owned(),
@@ -267,15 +268,17 @@ fn circuit(health: &EndpointHealth) -> Option<CircuitLine> {
 
 impl TurnLine {
     fn of(turn: &KeptTurn) -> Self {
-        let (tone, says) = match turn.kind.as_str() {
-            "opened" => ("bad", "opened"),
-            "probe_failed" => ("warn", "probe failed"),
-            "closed" => ("good", "closed"),
-            "paused" => ("warn", "paused"),
-            _ => ("bad", "switched off"),
+        let (tone, says) = match (turn.kind.as_str(), turn.times) {
+            ("opened", _) => ("bad", "opened".to_owned()),
+            ("probe_failed", 1) => ("warn", "probe failed".to_owned()),
+            ("probe_failed", times) => ("warn", format!("{times} probes failed")),
+            ("closed", _) => ("good", "closed".to_owned()),
+            ("paused", _) => ("warn", "paused".to_owned()),
+            _ => ("bad", "switched off".to_owned()),
         };
         let is_of_hook = turn.party == Party::BeforeMessage.as_str();
         let party = if is_of_hook { "before_message" } else { "deliveries" };
-        Self { at: Moment(turn.at), tone, says, party, cause: Told::of(&turn.cause) }
+        let last_at = turn.last_at.map(Moment);
+        Self { at: Moment(turn.at), last_at, tone, says, party, cause: Told::of(&turn.cause) }
     }
 }

@@ -222,15 +222,22 @@ fn entries(app: &App, history: &MessageHistory) -> Vec<Entry> {
         let tone = if call.silence.is_some() { "warn" } else { "accent" };
         add(call.at, tone, what, None);
     }
-    add(message.sent_at, "good", format!("accepted from {}", message.sender), None);
+    let accepted_at = history.accepted_at();
+    add(accepted_at, "good", format!("accepted from {}", message.sender), None);
     if let Some(event) = &history.event {
-        add(event.created_at, "plain", format!("event {} ({})", event.id, event.trigger.id()), None);
+        add(
+            event.created_at.max(accepted_at),
+            "plain",
+            format!("event {} ({})", event.id, event.trigger.id()),
+            None,
+        );
     }
     for owed in &history.owed {
         for (delivery, attempts) in &owed.deliveries {
             let url = format!("{ROOT}/apps/{}/webhooks/{}/deliveries/{}", app.id, owed.webhook, delivery.id);
             let name = format!("{} ({})", owed.webhook, delivery.id);
-            add(delivery.created_at, "plain", format!("owed to {name}"), Some(url.clone()));
+            let owed_at = delivery.created_at.max(accepted_at);
+            add(owed_at, "plain", format!("owed to {name}"), Some(url.clone()));
             for attempt in attempts {
                 let detail = attempt.detail.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
                 let what = format!("attempt {} at {name}: {}{detail}", attempt.attempt, attempt.outcome);

@@ -71,7 +71,6 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
     };
     let standings = || health.webhooks.iter().filter_map(|webhook| webhook.standing.as_ref());
     let waiting: u64 = standings().map(|standing| standing.waiting).sum();
-    let is_more = standings().any(|standing| standing.waiting_is_cut);
     let failing = standings().filter(|standing| standing.failing_since.is_some()).count();
     let unsent = total.of(Count::Unsent);
     let failed_note = if unsent > 0 { format!("{unsent} ended unsent {span}") } else { span.to_owned() };
@@ -96,7 +95,7 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
         ),
         Tile::new(
             "Waiting",
-            format!("{}{}", number(float(waiting)), if is_more { "+" } else { "" }),
+            number(float(waiting)),
             &match failing {
                 0 => "no webhook failing".to_owned(),
                 1 => "one webhook failing".to_owned(),
@@ -124,9 +123,7 @@ impl WebhookLine {
         let WebhookHealth { webhook, standing, day, .. } = health;
         let id = webhook.id.as_str();
         let (asked, silent) = (day.asked(), day.of(Count::Silent));
-        let waiting = standing.as_ref().map_or_else(String::new, |standing| {
-            format!("{}{}", number(float(standing.waiting)), if standing.waiting_is_cut { "+" } else { "" })
-        });
+        let waiting = standing.as_ref().map_or_else(String::new, |standing| number(float(standing.waiting)));
         let p90 = day.span(Span::ToDelivered).percentiles();
         Self {
             id: webhook.id.to_string(),

@@ -78,7 +78,7 @@ async fn a_delivery_is_retried_now() {
     let desk = Desk::new().await;
     desk.endpoint.answer([Answer::status(500)]);
     desk.send("hello").await;
-    desk.shell.run(&["deliveries", "retry", "audit", "1"]).await.done();
+    assert_eq!(desk.shell.run(&["deliveries", "retry", "audit", "1"]).await.done(), "It is tried now.\n");
     desk.endpoint.next().await;
     desk.server.settled().await;
     assert_eq!(desk.data("/webhooks/audit/deliveries/1").await["status"], "delivered");

@@ -106,7 +106,8 @@ fn calls(operation: &str, first: &Request, world: &World) -> Vec<(u16, Request)>
             let test = of_webhook("audit", &format!("/deliveries/{}", world.test));
             let (_, none) = of_webhook("audit", "/deliveries/1000");
             let behind = of_webhook("broken", "/deliveries/2");
-            vec![test, behind, of_webhook("closed", "/deliveries/1"), (404, none)]
+            let failing = of_webhook("broken", "/deliveries/1");
+            vec![test, behind, failing, of_webhook("closed", "/deliveries/1"), (404, none)]
         }
         "retry_delivery" => vec![of_webhook("closed", "/deliveries/1/retry")],
         "get_timeline" => {

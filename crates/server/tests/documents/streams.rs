@@ -238,7 +238,8 @@ fn an_answer_to_before_message_means_what_the_document_says() {
     for example in examples {
         assert_eq!(schemas.complaints(&reply["payload"], &example["payload"]), Vec::<String>::new());
         let body = example["payload"].to_string().into_bytes();
-        let answer = outcome::Answer { status: 200, retry_after_s: None, body, is_cut: false };
+        let answer =
+            outcome::Answer { status: 200, retry_after_s: None, body, is_cut: false, location: None };
         let judgement = judge(&Outcome::Answered(answer), OnFailure::Propagate);
         assert_eq!(judgement.verdict.name(), example["name"], "{example}");
     }

@@ -93,7 +93,6 @@ struct TriggerLine {
 /// What is owed and not delivered yet.
 struct Waiting {
     count: i64,
-    is_more: bool,
     oldest_at: Option<Moment>,
 }
 
@@ -180,11 +179,7 @@ impl Shown {
 
 impl Waiting {
     fn of(figures: &Figures) -> Self {
-        Self {
-            count: figures.waiting,
-            is_more: figures.waiting_is_cut,
-            oldest_at: figures.oldest_waiting_at.map(Moment),
-        }
+        Self { count: figures.waiting, oldest_at: figures.oldest_waiting_at.map(Moment) }
     }
 
     const fn is_nothing(&self) -> bool {
@@ -193,11 +188,10 @@ impl Waiting {
 
     /// "12 deliveries wait", as sentences go on from there.
     fn to_text(&self) -> String {
-        match (self.count, self.is_more) {
-            (0, _) => "Nothing waits".to_owned(),
-            (1, false) => "1 delivery waits".to_owned(),
-            (count, false) => format!("{count} deliveries wait"),
-            (count, true) => format!("More than {count} deliveries wait"),
+        match self.count {
+            0 => "Nothing waits".to_owned(),
+            1 => "1 delivery waits".to_owned(),
+            count => format!("{count} deliveries wait"),
         }
     }
 }
