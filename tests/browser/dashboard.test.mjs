@@ -103,6 +103,9 @@ test("a test shows the request and the answer, without leaving the page", async 
   await button("Send a test of before_message").click();
   const tested = page.locator("#tested");
   await tested.getByText("The message would go on with what the answer adds.").waitFor();
+  await page.waitForFunction(() => document.activeElement.id === "tested");
+  const top = await tested.evaluate((shown) => shown.getBoundingClientRect().top);
+  assert.ok(top >= 0 && top < 450, `the result is out of sight: ${top}`);
   await button("Send a test of after_message").click();
   await tested.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
   assert.match(await page.getByLabel("Headers of the request").textContent(), /chathook-test: true/);
@@ -173,6 +176,7 @@ test("without JavaScript the same things are done", async () => {
   await logIn(other.page);
   await button("Send a test of after_message", other.page).click();
   await other.page.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
+  assert.equal(new URL(other.page.url()).hash, "#tested");
   assert.match(await other.page.locator("time").first().textContent(), /UTC$/);
   await other.page.getByRole("link", { name: "Deliveries" }).click();
   await other.page.getByLabel("Since (UTC)").fill("2026-01-01T00:00");

@@ -138,17 +138,15 @@ impl Tallies {
         if asked.silence.as_deref() == Some(SENDER_GONE) {
             return;
         }
-        let verdict = match asked.verdict {
-            "inject" => Count::Injected,
-            "replace" => Count::Replaced,
-            "drop" => Count::Dropped,
-            _ => Count::Passed,
+        let counted = match (&asked.silence, asked.verdict) {
+            (Some(_), _) => Count::Silent,
+            (None, "inject") => Count::Injected,
+            (None, "replace") => Count::Replaced,
+            (None, "drop") => Count::Dropped,
+            (None, _) => Count::Passed,
         };
         self.at(&asked.app, Some(asked.webhook_row), asked.at, |tally| {
-            tally.count(verdict);
-            if asked.silence.is_some() {
-                tally.count(Count::Silent);
-            }
+            tally.count(counted);
             tally.measure(Span::Asked, asked.took_us);
         });
     }

@@ -2,15 +2,19 @@
 
 use askama::Template;
 use axum::routing::{get, post};
-use chathook_domain::ids::Time;
+use chathook_domain::delivery::Status;
 use chathook_domain::retention::HELD_DAYS;
 use chathook_domain::trigger::Trigger;
-use chathook_domain::webhook::{OnFailure, Patience, Webhook};
+use chathook_domain::webhook::{OnFailure, Patience};
+use chathook_engine::health::{WebhookHealth, Window};
 use chathook_engine::ports::history::Figures;
 
 use super::Routes;
+use super::figures::NeedLine;
 use super::moment::Moment;
 use super::page::{Answer, Page, PageError, Section, Visit, render};
+use super::paths::{HookLink, HookPart, Paths};
+use super::state::State;
 use crate::api::extract::{Ids, webhook_ids};
 
 mod edit;
@@ -50,22 +54,16 @@ struct Line {
     state: State,
 }
 
-/// How a webhook stands, for a badge and a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    On,
-    FailingSince(Moment),
-    Disabled,
-    SwitchedOff { why: String },
-}
-
 #[derive(Template)]
 #[template(path = "dashboard/webhooks/show.html")]
 struct WebhookPage {
     page: Page,
     here: String,
+    links: Vec<HookLink>,
     hook: Shown,
+    needs: Vec<NeedLine>,
     waiting: Waiting,
+    waiting_url: String,
     triggers: Vec<TriggerLine>,
     tested: Option<TestedView>,
 }
@@ -102,20 +100,19 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
     let app = visit.app(&app).await?;
     let page = visit.page_of(&app, Section::Webhooks, Section::Webhooks.label()).await?;
     let here = page.section_url(&Section::Webhooks);
-    let standings = visit.engine().standings(&app.id).await?;
-    let mut lines = Vec::new();
-    for webhook in visit.engine().webhooks(&app.id).await? {
-        let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
-        lines.push(Line {
+    let health = visit.engine().app_health(&app.id, Window::of(1, None)?).await?;
+    let line = |health: &WebhookHealth| {
+        let webhook = &health.webhook;
+        Line {
             url: format!("{here}/{}", webhook.id),
             id: webhook.id.to_string(),
             name: webhook.config.name.clone(),
             endpoint: webhook.config.url.as_str().to_owned(),
             triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
-            state: State::of(&webhook, standing.and_then(|standing| standing.failing_since)),
-        });
-    }
-    render(&ListPage { page, lines })
+            state: State::of(health),
+        }
+    };
+    render(&ListPage { page, lines: health.webhooks.iter().map(line).collect() })
 }
 
 async fn show_webhook(visit: Visit, Ids(ids): Ids<(String, String)>) -> Answer {
@@ -130,9 +127,11 @@ async fn webhook_page(
 ) -> Result<WebhookPage, PageError> {
     let (app, id) = webhook_ids(app, id)?;
     let app = visit.engine().app(&app).await?;
-    let webhook = visit.engine().webhook(&app.id, &id).await?;
+    let health = visit.engine().endpoint_health(&app.id, &id, Window::of(1, None)?).await?;
+    let webhook = &health.now.webhook;
     let (figures, _) = visit.engine().figures(&app.id, &id, 1).await?;
     let page = visit.page_of(&app, Section::Webhooks, &webhook.config.name).await?;
+    let paths = Paths::of(&app);
     let here = format!("{}/{id}", page.section_url(&Section::Webhooks));
     let triggers = Trigger::ALL.into_iter().map(|trigger| TriggerLine {
         id: trigger.id(),
@@ -142,33 +141,19 @@ async fn webhook_page(
     Ok(WebhookPage {
         page,
         here,
+        links: paths.hook_links(webhook, HookPart::About),
+        needs: health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect(),
         waiting: Waiting::of(&figures),
+        waiting_url: paths.deliveries(id.as_str(), Some(Status::Waiting)),
         triggers: triggers.collect(),
-        hook: Shown::of(&webhook, figures.failing_since),
+        hook: Shown::of(&health.now),
         tested,
     })
 }
 
-impl State {
-    fn of(webhook: &Webhook, failing_since: Option<Time>) -> Self {
-        match (&webhook.switched_off, webhook.config.enabled, failing_since) {
-            (Some(why), _, _) => Self::SwitchedOff { why: why.clone() },
-            (None, false, _) => Self::Disabled,
-            (None, true, Some(since)) => Self::FailingSince(Moment(since)),
-            (None, true, None) => Self::On,
-        }
-    }
-
-    const fn is_on(&self) -> bool {
-        match self {
-            Self::On | Self::FailingSince(_) => true,
-            Self::Disabled | Self::SwitchedOff { .. } => false,
-        }
-    }
-}
-
 impl Shown {
-    fn of(webhook: &Webhook, failing_since: Option<Time>) -> Self {
+    fn of(health: &WebhookHealth) -> Self {
+        let webhook = &health.webhook;
         let config = &webhook.config;
         let username = config.credentials.as_ref().map(|credentials| credentials.username.clone());
         Self {
@@ -176,7 +161,7 @@ impl Shown {
             name: config.name.clone(),
             endpoint: config.url.as_str().to_owned(),
             username: username.filter(|_| config.use_basic_auth),
-            state: State::of(webhook, failing_since),
+            state: State::of(health),
             retries: config.retry_on_failure,
             drops_on_failure: config.on_failure == OnFailure::Drop,
             timeout_ms: config.timeout_ms,
