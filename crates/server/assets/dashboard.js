@@ -55,6 +55,17 @@ function dress(root) {
 const live = () => document.getElementById("live");
 let changes;
 
+let heardAt = new Date();
+
+/** A page that cannot follow says so, and of when it is what it shows. */
+function hear(isHeard) {
+  if (isHeard) heardAt = new Date();
+  const note = document.getElementById("silence");
+  if (!note || note.hidden === isHeard) return;
+  note.textContent = `The server does not answer. What you see is of ${TODAY.format(heardAt)}.`;
+  note.hidden = isHeard;
+}
+
 /** Lets htmx fetch the page; while a fetch is under way it keeps one more and drops the rest. */
 function follow() {
   if (!document.hidden) live()?.dispatchEvent(new Event("follow"));
@@ -68,6 +79,7 @@ function listen() {
   } else if (live() && (!changes || changes.readyState === EventSource.CLOSED)) {
     changes = new EventSource(live().dataset.changes);
     changes.addEventListener("change", follow);
+    changes.addEventListener("error", follow);
   }
 }
 
@@ -121,7 +133,8 @@ document.addEventListener("htmx:before:swap", (event) => {
 // What was asked of the server and refused is shown by the page itself, loaded again, and so is that what it showed is
 // gone. What else a page cannot fetch now it tries later.
 document.addEventListener("htmx:after:request", (event) => {
-  const { response, request } = event.detail.ctx;
+  const { response, request, sourceElement } = event.detail.ctx;
+  if (sourceElement === live() && response) hear(response.status < 500);
   const isRefused = request.method !== "GET" && response?.status >= 400;
   if (isRefused || response?.status === 404) location.reload();
 });
@@ -161,3 +174,7 @@ document.addEventListener("htmx:finally:request", (event) => {
 
 // A page that comes back out of the browser's memory.
 addEventListener("pageshow", free);
+
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.ctx?.sourceElement === live()) hear(false);
+});
