@@ -190,7 +190,8 @@ test("without JavaScript the same things are done", async () => {
   await other.page.getByRole("heading", { name: "200 after_message was taken" }).waitFor();
   assert.equal(new URL(other.page.url()).hash, "#tested");
   assert.match(await other.page.locator("time").first().textContent(), /UTC$/);
-  await other.page.getByRole("link", { name: "Deliveries" }).click();
+  const sections = other.page.getByRole("navigation", { name: "This app" });
+  await sections.getByRole("link", { name: "Deliveries" }).click();
   await other.page.getByLabel("Since (UTC)").fill("2026-01-01T00:00");
   await button("Show", other.page).click();
   assert.equal(new URL(other.page.url()).searchParams.get("since"), "2026-01-01T00:00");
