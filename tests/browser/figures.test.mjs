@@ -62,8 +62,8 @@ test("a moderator that fails is silent in sight, on the pages of one that is onl
   const hook = { id: "gate", name: "Gate", webhookURL: endpoint.url };
   await call("POST", `${app.path}/webhooks`, hook);
   await call("POST", `${app.path}/webhooks/gate/triggers`, { triggerIds: ["before_message"] });
-  await send("ana", "ben", "may I?");
-  await page.goto(`${url}/dashboard${app}/webhooks/gate/health`);
+  await send(app, "ana", "ben", "may I?");
+  await page.goto(`${url}/dashboard${app.path}/webhooks/gate/health`);
   await page.getByText("It gave no usable answer to 1 of the last 1 calls").waitFor();
   await page.getByRole("img", { name: "before_message per minute" }).waitFor();
   await page.getByRole("row", { name: /It answered 503, a failure of its own\..* 1$/ }).waitFor();

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openBrowser } from "./chromium.mjs";
+import { looker } from "./look.mjs";
 
 const TRIGGERS = [
   "before_message",
@@ -128,6 +129,13 @@ async function takePicture(path) {
   await page.screenshot({ path, animations: "disabled" });
   await entry.locator("summary").click();
 }
+
+test("the page is open to who sees little, and to who has a phone", async () => {
+  const look = await looker(page);
+  await webhook("after_message").first().locator("summary").click();
+  await look("try-it");
+  await webhook("after_message").first().locator("summary").click();
+});
 
 test("a socket that is cut comes back to what it missed", async () => {
   await pane("ben").getByTestId("cut").click();

@@ -114,7 +114,7 @@ pub fn outcome_detail(outcome: &Outcome) -> Option<String> {
             Failure::Timeout => {
                 Some("The time of the attempt was over before the answer was complete.".to_owned())
             }
-            Failure::Internal => Some("The attempt died on our side; it is made again.".to_owned()),
+            Failure::Internal => Some("The attempt died on our side.".to_owned()),
         },
     }
 }

@@ -60,9 +60,8 @@ pub struct Line {
     /// In flight, by sequence.
     out: HashMap<i64, Out>,
     replays_out: usize,
-    /// Back from an attempt, and not yet written to the store; for what has stepped aside with the tick at which it
-    /// may go again, and its due time.
-    unwritten: HashMap<i64, Option<(i64, Time)>>,
+    /// What followed from attempts and is not yet in the store, by the delivery's sequence.
+    unwritten: HashMap<i64, Unwritten>,
     /// Those that were not written when all was forgotten: until they are, the store does not tell how they stand.
     unwritten_and_forgotten: HashSet<i64>,
     fetching: Option<AskedFetch>,
@@ -103,6 +102,15 @@ enum Kind {
 pub struct Taken {
     pub owed: Owed,
     pub role: Role,
+}
+
+/// Of one delivery: a person's order may send it again before the store has heard of the attempt before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Unwritten {
+    /// How many settlements, and steps aside, the store has yet to hear of.
+    count: u32,
+    /// Where the last of them leaves it aside: the tick at which it may go again, and its due time.
+    aside: Option<(i64, Time)>,
 }
 
 impl Line {
@@ -213,10 +221,16 @@ impl Line {
 
     /// What followed from an attempt, or a step aside, is in the store.
     pub fn written(&mut self, sequence: i64) {
-        if let Some(Some((tick, due))) = self.unwritten.remove(&sequence) {
-            self.look_for_asides_at(tick, due);
+        if let Some(unwritten) = self.unwritten.get_mut(&sequence) {
+            unwritten.count -= 1;
+            if unwritten.count == 0 {
+                let aside = self.unwritten.remove(&sequence).and_then(|unwritten| unwritten.aside);
+                self.unwritten_and_forgotten.remove(&sequence);
+                if let Some((tick, due)) = aside {
+                    self.look_for_asides_at(tick, due);
+                }
+            }
         }
-        self.unwritten_and_forgotten.remove(&sequence);
         if self.fetching.is_some() {
             self.overtaken.insert(sequence);
         }
@@ -346,13 +360,20 @@ impl Line {
         if self.circuit.has_worked_since(held_since) {
             if let Some(owed) = self.lanes_of(&lane).step_aside(&lane) {
                 let due = owed.due.unwrap_or(Time::from_ms(0));
-                self.unwritten.insert(owed.sequence, Some((head_due, due)));
+                self.is_to_be_written(owed.sequence).aside = Some((head_due, due));
                 self.notes.push(Note::SteppedAside { stream: owed.stream, sequence: owed.sequence });
             }
         } else {
             self.lanes_of(&lane).line_up(&lane);
             self.open_circuit(now);
         }
+    }
+
+    /// One more thing that the store is to hear of this delivery.
+    fn is_to_be_written(&mut self, sequence: i64) -> &mut Unwritten {
+        let unwritten = self.unwritten.entry(sequence).or_default();
+        unwritten.count += 1;
+        unwritten
     }
 
     fn open_circuit(&mut self, now: i64) {

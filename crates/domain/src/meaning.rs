@@ -52,7 +52,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
     (
         "internal",
         "the attempt failed on the side of this server",
-        "It is made again by itself; the server's log has the error.",
+        "See the server's log. A delivery is tried again by itself.",
     ),
 ];
 
@@ -137,7 +137,9 @@ fn of_status(status: u16, text: &str) -> Meaning {
         404 => (": there is nothing at this path", "Correct the path of the URL."),
         405 => (": it takes no POST at this path", "Correct the path of the URL, or let it take POST."),
         408 => (": the request came too slowly for it", "See its log, and that of a proxy before it."),
-        410 => (": it is gone for good", "Correct the URL, and enable the webhook again."),
+        410 => {
+            (": it is gone for good", "Correct the URL; a webhook that this switched off is enabled by hand.")
+        }
         429 => (": it is sent too much at once", "Let it take more; its Retry-After is kept, up to an hour."),
         400..=499 => (" and does not want this one", "Its answer may say why; see its log."),
         500..=599 => (", a failure of its own", "See its log."),

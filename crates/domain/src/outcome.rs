@@ -55,9 +55,7 @@ impl Answer {
                 "Redirects are not followed. It points to {to}: if that is the endpoint, make it the webhook's URL."
             )),
             (300..=399, None, _) => Some("Redirects are not followed.".to_owned()),
-            (410, _, _) => {
-                Some("The endpoint wants no more, for good: the webhook is switched off.".to_owned())
-            }
+            (410, _, _) => Some("The endpoint wants no more, for good.".to_owned()),
             (429 | 503, _, Some(pause_s)) => {
                 Some(format!("It asked for a pause of {pause_s} s (Retry-After)."))
             }

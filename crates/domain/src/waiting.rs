@@ -137,11 +137,11 @@ impl Waiting {
         if self.ahead().is_some() {
             return None;
         }
-        match (self.until(), self.held) {
-            // It keeps its own time beside the circuit's.
-            (Some(until), Some(Held::Aside)) => Some(self.due.map_or(until, |due| due.max(until))),
-            (until, _) => until,
-        }
+        let until = self.until()?;
+        // What has left its lane keeps its own time beside the circuit's, and a pause alone lets nothing go sooner.
+        let is_probe = self.seen.is_some_and(|seen| seen.stand.state != StandState::Closed);
+        let keeps_its_time = self.held == Some(Held::Aside) || !is_probe;
+        Some(self.due.filter(|_| keeps_its_time).map_or(until, |due| due.max(until)))
     }
 
     /// For people; times are told beside it.
@@ -189,11 +189,14 @@ impl Seen {
     /// What holds back all of the webhook.
     fn gate(self) -> Option<WaitsFor> {
         let wall_of = |tick: i64| self.at.wall.plus_ms(tick - self.at.tick);
-        if let Some(until) = self.stand.paused_until {
-            return Some(WaitsFor::Pause { until: wall_of(until) });
-        }
+        let pause = self.stand.paused_until.map(|until| WaitsFor::Pause { until: wall_of(until) });
         match self.stand.state {
-            StandState::Closed => None,
+            StandState::Closed => pause,
+            StandState::Open { probe_at }
+                if self.stand.paused_until.is_some_and(|until| until > probe_at) =>
+            {
+                pause
+            }
             StandState::Open { probe_at } => {
                 Some(WaitsFor::Circuit { probe_at: Some(wall_of(probe_at.max(self.at.tick))) })
             }
@@ -235,6 +238,33 @@ mod tests {
         assert_eq!(aside.next_attempt_at(), Some(NOW.wall.plus_ms(90_000)), "it keeps its own time");
         let probing = waiting(None, seen(StandState::Probing));
         assert_eq!((probing.what().as_str(), probing.next_attempt_at()), ("circuit", None));
+    }
+
+    #[test]
+    fn a_pause_lets_nothing_go_before_its_time_and_the_later_of_pause_and_probe_counts() {
+        let paused = |state, ms| {
+            let seen = seen(state);
+            Seen { stand: Stand { paused_until: Some(NOW.tick + ms), ..seen.stand }, ..seen }
+        };
+        let later = |seen| Waiting { due: Some(NOW.wall.plus_ms(90_000)), ..waiting(None, seen) };
+        let closed = later(paused(StandState::Closed, 5_000));
+        assert_eq!(
+            (closed.what().as_str(), closed.next_attempt_at()),
+            ("pause", Some(NOW.wall.plus_ms(90_000)))
+        );
+        let long = later(paused(StandState::Closed, 95_000));
+        assert_eq!(long.next_attempt_at(), Some(NOW.wall.plus_ms(95_000)));
+        let open = StandState::Open { probe_at: NOW.tick + 20_000 };
+        let probe = later(paused(open, 5_000));
+        assert_eq!(
+            (probe.what().as_str(), probe.next_attempt_at()),
+            ("circuit", Some(NOW.wall.plus_ms(20_000)))
+        );
+        let pause = later(paused(open, 30_000));
+        assert_eq!(
+            (pause.what().as_str(), pause.next_attempt_at()),
+            ("pause", Some(NOW.wall.plus_ms(30_000)))
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ use chathook_domain::ids::{AppId, MessageId, Now, Time, WebhookId};
 use chathook_domain::line::Hurry;
 use chathook_domain::refusal::{Code, Refusal};
 
+use chathook_domain::waiting::WaitsFor;
+
 use crate::engine::{Engine, refuse};
 use crate::ports::history::{
     CallFilter, CallPage, Delivery, DeliveryDetail, DeliveryFilter, EventsFrom, Figures, Hurried, KeptNotice,
@@ -202,6 +204,10 @@ impl Engine {
         };
         self.tallies.changed(app);
         let detail = self.delivery(app, webhook, DeliveryId::Numbered(sequence)).await?;
+        let is_held =
+            detail.delivery.waiting.as_ref().is_some_and(|waiting| waiting.what() != WaitsFor::Place);
+        // What memory did not hold is fetched and goes, where nothing holds it.
+        let did = if did == Did::WaitsOn && !is_held { Did::TriedNow } else { did };
         Ok(Retried { did, detail })
     }
 

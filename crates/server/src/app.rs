@@ -176,7 +176,10 @@ impl Built {
         let (main, admin) = match self.parts.admin_listen {
             None => (chat.merge(management), None),
             Some(at) => {
-                let beside = api::health_router(self.api.clone()).merge(reference::router());
+                // For the command line, which knows one address. Sockets come in by the other door alone.
+                let beside = api::chat_router(self.api.clone())
+                    .merge(api::health_router(self.api.clone()))
+                    .merge(reference::router());
                 (chat, Some((at, management.merge(beside))))
             }
         };

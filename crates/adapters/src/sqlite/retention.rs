@@ -248,7 +248,7 @@ fn find_logs(db: &Connection, app: &AppId, cutoffs: &Cutoffs) -> rusqlite::Resul
         ("test_delivery", "started_at", cutoffs.attempts),
         ("notice", "created_at", cutoffs.events),
         ("replay", "ended_at", cutoffs.events),
-        ("turn", "at", Some(cutoffs.now.plus_ms(-TURNS_KEPT_MS))),
+        ("turn", "coalesce(last_at, at)", Some(cutoffs.now.plus_ms(-TURNS_KEPT_MS))),
     ] {
         let (Some(before), Some(room @ 1..)) = (before, ROWS_MAX.checked_sub(old.len())) else { continue };
         let sql = format!("SELECT row FROM {table} WHERE app = ?1 AND {time} < ?2 LIMIT ?3");

@@ -5,7 +5,7 @@ use chathook_domain::turn::{TurnKind, Turned};
 use chathook_engine::ports::store::TURNS_MAX;
 use chathook_engine::ports::stored::Stored;
 use chathook_engine::ports::tallies::KeptTurn;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
 use super::{fault, past};
 
@@ -13,7 +13,7 @@ use super::{fault, past};
 /// are counted in one row, so that those of a long failure leave room for its beginning.
 pub(super) fn keep(db: &Connection, webhook_row: i64, turned: &Turned, at: Time) -> rusqlite::Result<()> {
     let Turned { party, kind, cause } = turned;
-    if *kind == TurnKind::ProbeFailed && count_another(db, webhook_row, turned, at)? {
+    if repeats(*kind) && count_another(db, webhook_row, turned, at)? {
         return Ok(());
     }
     db.prepare_cached(
@@ -31,19 +31,36 @@ pub(super) fn keep(db: &Connection, webhook_row: i64, turned: &Turned, at: Time)
     .map(drop)
 }
 
-/// Whether the last turn of this circuit was a failed probe, which then counts this one as well.
+/// Kinds that come again and again while an endpoint is down.
+fn repeats(kind: TurnKind) -> bool {
+    match kind {
+        TurnKind::ProbeFailed | TurnKind::Paused => true,
+        TurnKind::Opened | TurnKind::Closed | TurnKind::SwitchedOff => false,
+    }
+}
+
+/// Whether this circuit has turned so before since it last turned otherwise, which then counts this one as well. A
+/// probe that fails and the pause that its answer asks for come in turn.
 fn count_another(db: &Connection, webhook_row: i64, turned: &Turned, at: Time) -> rusqlite::Result<bool> {
-    let last: Option<(i64, String)> = db
-        .prepare_cached(
-            "SELECT t.row, t.kind FROM webhook w JOIN turn t ON t.app = w.app AND t.webhook = w.id
-             WHERE w.row = ?1 AND t.party = ?2 ORDER BY t.row DESC LIMIT 1",
-        )?
-        .query_row((webhook_row, turned.party.as_str()), |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((row, _)) = last.filter(|(_, kind)| kind == turned.kind.as_str()) else { return Ok(false) };
-    db.prepare_cached("UPDATE turn SET times = times + 1, cause = ?2, last_at = ?3 WHERE row = ?1")?
-        .execute((row, &turned.cause, at.ms))?;
-    Ok(true)
+    let mut query = db.prepare_cached(
+        "SELECT t.row, t.kind FROM webhook w JOIN turn t ON t.app = w.app AND t.webhook = w.id
+         WHERE w.row = ?1 AND t.party = ?2 ORDER BY t.row DESC LIMIT 2",
+    )?;
+    let last = query.query_map((webhook_row, turned.party.as_str()), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+    })?;
+    for turn in last {
+        let (row, kind) = turn?;
+        if kind == turned.kind.as_str() {
+            db.prepare_cached("UPDATE turn SET times = times + 1, cause = ?2, last_at = ?3 WHERE row = ?1")?
+                .execute((row, &turned.cause, at.ms))?;
+            return Ok(true);
+        }
+        if ![TurnKind::ProbeFailed, TurnKind::Paused].iter().any(|repeats| repeats.as_str() == kind) {
+            break;
+        }
+    }
+    Ok(false)
 }
 
 /// Newest first, below a row.

@@ -15,7 +15,7 @@ impl Line {
         let Taken { mut owed, role } = taken;
         owed.attempts += 1;
         let is_wanted = self.out.remove(&owed.sequence) != Some(Out::Cancelled);
-        self.unwritten.insert(owed.sequence, None);
+        self.is_to_be_written(owed.sequence).aside = None;
         if owed.lane.is_replay() && !owed.is_aside {
             self.replays_out = self.replays_out.saturating_sub(1);
         }
@@ -93,7 +93,10 @@ impl Line {
             if !was_aside {
                 self.lanes_of(&lane).returned_aside(&lane);
             }
-            self.unwritten.insert(owed.sequence, Some((tick, due)));
+            // It was entered when it came back.
+            if let Some(unwritten) = self.unwritten.get_mut(&owed.sequence) {
+                unwritten.aside = Some((tick, due));
+            }
         } else if self.circuit.is_open() {
             self.lanes_of(&lane).returned_ready(owed);
         } else if held_since.is_some() {

@@ -459,19 +459,20 @@ fn nothing_is_fetched_before_what_was_forgotten_is_written() {
 }
 
 #[test]
-fn without_order_what_memory_lets_go_of_is_found_again_whichever_came_back_last() {
-    let mut rig = Rig::with(Some(0), 64, Bounds::default());
-    rig.commit(["a", "a", "a"]);
-    let mut out = rig.take_all();
-    assert_eq!(sequences(&out), [1, 2, 3]);
-    let third = out.pop().expect("the third");
-    for one in out {
-        rig.end(one, &answer(500));
-    }
-    rig.line.forget_what_waits();
-    rig.end(third, &answer(200));
-    rig.tick = MINUTE_MS;
-    let mut went = sequences(&rig.take_all());
-    went.sort_unstable();
-    assert_eq!(went, [1, 2]);
+fn what_a_person_has_sent_again_before_the_store_heard_of_the_first_try_is_not_sent_once_more() {
+    let mut rig = Rig::new();
+    rig.commit(["a"]);
+    let lane = LaneKey::live(&Key::trusted("a"));
+    let first = rig.take().expect("the first try");
+    rig.line.returned(first, &answer(500), rig.now(), 0.0);
+    assert_eq!(rig.line.hurry(&lane, 1, rig.now()), Hurry::Goes);
+    let second = rig.line.take(rig.tick).expect("the second");
+    rig.line.returned(second, &answer(200), rig.now(), 0.0);
+    // The store has it as waiting for its next try, and is looked into again.
+    rig.line.written(1);
+    rig.line.hurry(&lane, 1, rig.now());
+    rig.nothing_goes();
+    rig.store.remove(&1);
+    rig.line.written(1);
+    rig.nothing_goes();
 }

@@ -128,10 +128,13 @@ impl Phases {
     fn waited_in_vain(&self) -> String {
         let before: u64 = [self.resolve_us, self.connect_us, self.tls_us].into_iter().flatten().sum();
         let waited_us = self.total_us.saturating_sub(before);
-        let tls_us = self.tls_us.unwrap_or_default();
+        // A handshake that the clock ended leaves no time after it.
+        let unfinished_us = self.tls_us.filter(|_| waited_us < self.total_us / 100);
         match self.first_byte_us {
             Some(_) => "The answer began, and was not complete when the time was over.".to_owned(),
-            None if tls_us > waited_us => {
+            // The attempt died on our side, and nothing was measured.
+            None if self.total_us == 0 => "No answer began.".to_owned(),
+            None if let Some(tls_us) = unfinished_us => {
                 format!("The TLS handshake did not end: waited for it {}.", seconds(tls_us))
             }
             None => format!("No answer began: waited for the first byte {}.", seconds(waited_us)),
