@@ -180,6 +180,16 @@ async fn a_test_of_before_message_shows_the_verdict_and_what_it_would_do() {
 }
 
 #[tokio::test]
+async fn a_test_of_before_message_warns_of_an_action_that_is_none() {
+    let desk = Desk::new(&["message_read_receipt"], Value::Null).await;
+    desk.endpoint.answer([Answer::json(&json!({"action": "dropp"}))]);
+    let verdict = desk.test("before_message").await.0["verdict"].clone();
+    assert_eq!(verdict["verdict"], "inject");
+    let warning = verdict["warning"].as_str().expect("a warning");
+    assert!(warning.contains("'dropp'") && warning.contains("'do_not_propagate'"), "{warning}");
+}
+
+#[tokio::test]
 async fn a_test_that_nobody_answers_names_the_failure() {
     let desk = Desk::new(&["message_read_receipt"], Value::Null).await;
     desk.endpoint.shut().await;
