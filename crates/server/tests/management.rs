@@ -177,7 +177,7 @@ async fn the_26th_webhook_is_refused_until_one_is_deleted() {
 async fn an_id_that_is_taken_is_refused() {
     let desk = Desk::new().await;
     desk.create(Value::Null).await.data();
-    desk.create(json!({"name": "Other"})).await.refused_for(400, "ERR_BAD_REQUEST", "id");
+    desk.create(json!({"name": "Other"})).await.refused_for(400, "ERR_WEBHOOK_ALREADY_EXISTS", "id");
     assert_eq!(desk.call("GET", "/audit", Value::Null).await.data()["name"], "Audit");
 }
 

@@ -96,7 +96,7 @@ pub async fn require_version(request: Request, next: Next) -> Response {
     responses(
         (status = 200, description = "The webhook with its signing secret", body = Data<CreatedWebhook>)
     ),
-    extensions(("x-refusals" = json!(refuses(&[Code::WebhookLimit])))),
+    extensions(("x-refusals" = json!(refuses(&[Code::WebhookAlreadyExists, Code::WebhookLimit])))),
 )]
 pub async fn create_webhook(
     State(api): State<Arc<Api>>,

@@ -280,7 +280,7 @@ async fn a_script_is_told_why_there_is_no_listening() {
     }
     desk.server.webhook(&desk.app, "listen-taken", &desk.local, &["after_message"], Value::Null).await;
     let told = desk.shell.run(&["listen", "--forward", &url, "--name", "taken"]).await;
-    assert!(told.refused(7).contains("no listener"), "{}", told.err);
+    assert!(told.refused(6).contains("no listener"), "{}", told.err);
     let stranger = Shell::at(&desk.server).with("CHATHOOK_MANAGEMENT_SECRET", "guessed");
     stranger.run(&["listen", "--forward", &url, "--app", &desk.app.id]).await.refused(5);
 }

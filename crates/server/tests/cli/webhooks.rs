@@ -55,6 +55,13 @@ async fn a_webhook_is_made_with_its_triggers_and_its_password_from_standard_inpu
 }
 
 #[tokio::test]
+async fn an_id_that_is_taken_ends_with_code_6() {
+    let desk = Desk::new().await;
+    let told = desk.shell.run(&["webhooks", "create", "audit", "--url", &desk.endpoint.url()]).await;
+    assert!(told.refused(6).contains("ERR_WEBHOOK_ALREADY_EXISTS"), "{}", told.err);
+}
+
+#[tokio::test]
 async fn a_signing_secret_is_shown_whatever_becomes_of_the_triggers() {
     let (server, shell) = stranger().await;
     let shell = shell.with("CHATHOOK_CA", "ca.pem").with("CHATHOOK_APP", "a");
