@@ -222,7 +222,7 @@ impl Engine {
         }
     }
 
-    fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {
+    pub(crate) fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {
         let stand = self.dispatch.stand(webhook.row, self.clock.ticks())?;
         let (state, probe_at) = match stand.state {
             StandState::Closed => (CircuitState::Closed, None),

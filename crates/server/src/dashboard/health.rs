@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::routing::get;
+use chathook_domain::listener::place;
 use chathook_domain::needs::WAITS_LONG_MS;
 use chathook_domain::tally::{Count, Span};
 use chathook_engine::health::{CircuitState, EndpointHealth};
@@ -83,7 +84,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
     }
     render(&HealthPage {
         webhook: id.to_string(),
-        endpoint: health.now.webhook.config.url.as_str().to_owned(),
+        endpoint: place(&health.now.webhook.config.url).to_owned(),
         shown,
         needs: health.needs.iter().map(|need| NeedLine::of(need, &app_url)).collect(),
         tone,

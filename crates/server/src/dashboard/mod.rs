@@ -20,6 +20,7 @@ use crate::api::Api;
 pub mod failure;
 pub mod flash;
 pub mod moment;
+mod condition;
 pub mod assets;
 pub mod form;
 pub mod session;

@@ -3,9 +3,10 @@
 use askama::Template;
 use axum::routing::get;
 use chathook_domain::tally::{Count, Span};
-use chathook_engine::health::{AppHealth, CircuitState, Series, WebhookHealth};
+use chathook_engine::health::{AppHealth, Series, WebhookHealth};
 
 use super::Routes;
+use super::condition::tone_of;
 use super::figures::{Chart, NeedLine, Shown, Tile, float, health_url, share};
 use super::page::{Answer, Page, PageParams, Section, Visit, render};
 use super::plot::{Plot, duration, number};
@@ -129,22 +130,6 @@ impl WebhookLine {
 
 /// The tone and the word of how a webhook stands.
 pub fn state_of(health: &WebhookHealth) -> (&'static str, &'static str) {
-    let WebhookHealth { webhook, standing, circuit, .. } = health;
-    if webhook.switched_off.is_some() {
-        return ("bad", "switched off");
-    }
-    if !webhook.config.enabled {
-        return ("plain", "disabled");
-    }
-    match circuit.map(|circuit| circuit.state) {
-        Some(CircuitState::Open | CircuitState::Probing) => return ("bad", "circuit open"),
-        Some(CircuitState::Closed) | None => {}
-    }
-    if circuit.is_some_and(|circuit| circuit.paused_until.is_some()) {
-        return ("warn", "paused");
-    }
-    if standing.as_ref().is_some_and(|standing| standing.failing_since.is_some()) {
-        return ("bad", "failing");
-    }
-    ("good", "on")
+    let condition = health.condition();
+    (tone_of(condition), condition.label())
 }

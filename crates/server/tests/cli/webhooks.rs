@@ -12,7 +12,7 @@ async fn webhooks_are_listed_for_people_and_for_programs() {
     let out = desk.shell.run(&["webhooks", "list"]).await;
     let lines: Vec<&str> = out.done().lines().collect();
     assert_eq!(words(lines[0]), ["ID", "NAME", "URL", "STATE", "CREATED"]);
-    assert_eq!(words(lines[1])[..4], ["audit", "audit", &desk.endpoint.url(), "enabled"]);
+    assert_eq!(words(lines[1])[..4], ["audit", "audit", &desk.endpoint.url(), "on"]);
     assert_eq!(words(lines[2])[3], "disabled");
     assert_eq!(desk.shell.run(&["webhooks", "list", "--json"]).await.json(), desk.data("/webhooks").await);
 }
@@ -59,6 +59,36 @@ async fn an_id_that_is_taken_ends_with_code_6() {
     let desk = Desk::new().await;
     let told = desk.shell.run(&["webhooks", "create", "audit", "--url", &desk.endpoint.url()]).await;
     assert!(told.refused(6).contains("ERR_WEBHOOK_ALREADY_EXISTS"), "{}", told.err);
+}
+
+#[tokio::test]
+async fn the_state_of_a_webhook_is_the_word_that_the_dashboard_has() {
+    let desk = Desk::new().await;
+    desk.endpoint.otherwise(Answer::status(500));
+    let path = format!("/apps/{}/webhooks/audit", desk.app.id);
+    desk.server.manage("PUT", &path, json!({"patienceSeconds": "unlimited"})).await.data();
+    desk.send("hello").await;
+    let fail_after = async |seconds: &[i64]| {
+        for wait in seconds {
+            desk.server.advance(*wait);
+            desk.endpoint.next().await;
+            desk.server.settled().await;
+        }
+    };
+    let list = async || desk.shell.run(&["webhooks", "list"]).await;
+    // The schedule's waits with the most that chance adds to them.
+    fail_after(&[11, 33, 132]).await;
+    assert_eq!(words(list().await.done().lines().nth(1).expect("a line"))[3], "failing");
+    let shown = desk.shell.run(&["webhooks", "show", "audit"]).await;
+    assert_eq!(field(shown.done(), "state"), "failing");
+    assert_eq!(desk.data("/webhooks/audit").await["state"], "failing");
+    // With these the circuit has seen ten failures in a row.
+    fail_after(&[660, 1_980, 3_960, 11_880, 23_760, 47_520]).await;
+    let open = list().await;
+    assert!(open.done().contains("circuit open"), "{}", open.out);
+    let mut browser = Browser::logged_in(&desk.server).await;
+    let page = browser.page(&format!("/apps/{}/webhooks", desk.app.id)).await;
+    assert!(page.contains(">circuit open<"), "{page}");
 }
 
 #[tokio::test]
@@ -125,7 +155,7 @@ async fn a_webhook_is_disabled_enabled_and_deleted() {
     let desk = Desk::new().await;
     assert_eq!(field(desk.shell.run(&["webhooks", "disable", "audit"]).await.done(), "state"), "disabled");
     assert_eq!(desk.data("/webhooks/audit").await["enabled"], false);
-    assert_eq!(field(desk.shell.run(&["webhooks", "enable", "audit"]).await.done(), "state"), "enabled");
+    assert_eq!(field(desk.shell.run(&["webhooks", "enable", "audit"]).await.done(), "state"), "on");
     assert!(desk.shell.run(&["webhooks", "delete", "audit"]).await.refused(2).contains("--yes"));
     assert_eq!(desk.data("/webhooks/audit").await["enabled"], true);
     desk.shell.run(&["webhooks", "delete", "audit", "--yes"]).await.done();

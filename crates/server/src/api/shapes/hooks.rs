@@ -28,12 +28,26 @@ pub struct Webhook {
     pub timeout_ms: i64,
     #[schema(schema_with = patience)]
     pub patience_seconds: Value,
+    pub state: WebhookState,
     pub created_at: i64,
     pub updated_at: i64,
     /// Why the server switched it off, where it did.
     pub switched_off: Option<String>,
     /// Of a webhook whose endpoint is a connection (`chathook listen`).
     pub listener: Option<ListenerShown>,
+}
+
+/// How a webhook stands, the worst that is true of it: the server switched it off, a person disabled it, its circuit
+/// is open, its endpoint asked for a pause, nothing has succeeded since something failed, or none of these.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum WebhookState {
+    On,
+    Failing,
+    Paused,
+    CircuitOpen,
+    Disabled,
+    SwitchedOff,
 }
 
 /// A connection that takes the place of an endpoint.

@@ -3,12 +3,15 @@
 use askama::Template;
 use axum::routing::{get, post};
 use chathook_domain::ids::Time;
+use chathook_domain::listener::place;
 use chathook_domain::retention::HELD_DAYS;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{OnFailure, Patience, Webhook};
+use chathook_engine::condition::Condition;
 use chathook_engine::ports::history::Figures;
 
 use super::Routes;
+use super::condition::tone_of;
 use super::moment::Moment;
 use super::page::{Answer, Page, PageError, Section, Visit, render};
 use crate::api::extract::{Ids, webhook_ids};
@@ -47,10 +50,16 @@ struct Line {
     name: String,
     endpoint: String,
     triggers: Vec<&'static str>,
-    state: State,
+    condition: Condition,
 }
 
-/// How a webhook stands, for a badge and a sentence.
+impl Line {
+    const fn tone(&self) -> &'static str {
+        tone_of(self.condition)
+    }
+}
+
+/// How a webhook stands, for a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     On,
@@ -65,9 +74,16 @@ struct WebhookPage {
     page: Page,
     here: String,
     hook: Shown,
+    condition: Condition,
     waiting: Waiting,
     triggers: Vec<TriggerLine>,
     tested: Option<TestedView>,
+}
+
+impl WebhookPage {
+    const fn tone(&self) -> &'static str {
+        tone_of(self.condition)
+    }
 }
 
 /// A webhook as its page tells it.
@@ -102,19 +118,17 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
     let app = visit.app(&app).await?;
     let page = visit.page_of(&app, Section::Webhooks, Section::Webhooks.label()).await?;
     let here = page.section_url(&Section::Webhooks);
-    let standings = visit.engine().standings(&app.id).await?;
-    let mut lines = Vec::new();
-    for webhook in visit.engine().webhooks(&app.id).await? {
-        let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
-        lines.push(Line {
-            url: format!("{here}/{}", webhook.id),
-            id: webhook.id.to_string(),
-            name: webhook.config.name.clone(),
-            endpoint: webhook.config.url.as_str().to_owned(),
-            triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
-            state: State::of(&webhook, standing.and_then(|standing| standing.failing_since)),
-        });
-    }
+    let webhooks = visit.engine().webhooks(&app.id).await?;
+    let conditions = visit.engine().conditions(&app.id, &webhooks).await?;
+    let lines = webhooks.iter().zip(conditions).map(|(webhook, condition)| Line {
+        url: format!("{here}/{}", webhook.id),
+        id: webhook.id.to_string(),
+        name: webhook.config.name.clone(),
+        endpoint: place(&webhook.config.url).to_owned(),
+        triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
+        condition,
+    });
+    let lines = lines.collect();
     render(&ListPage { page, lines })
 }
 
@@ -145,6 +159,7 @@ async fn webhook_page(
         waiting: Waiting::of(&figures),
         triggers: triggers.collect(),
         hook: Shown::of(&webhook, figures.failing_since),
+        condition: visit.engine().condition(&app.id, &webhook).await?,
         tested,
     })
 }
@@ -174,7 +189,7 @@ impl Shown {
         Self {
             id: webhook.id.to_string(),
             name: config.name.clone(),
-            endpoint: config.url.as_str().to_owned(),
+            endpoint: place(&config.url).to_owned(),
             username: username.filter(|_| config.use_basic_auth),
             state: State::of(webhook, failing_since),
             retries: config.retry_on_failure,
