@@ -78,6 +78,10 @@ test("the attempt shows its phases, the answer, the payload and a command for a 
   assert.match(await page.getByLabel("From a shell").textContent(), /^curl -i 'http:\/\/127\.0\.0\.1:/);
   assert.match(await page.getByLabel("Payload").textContent(), /<b>lunch\?<\/b>/);
   await look("delivery-failing");
+  await page.getByRole("link", { name: "Cancel…" }).click();
+  await page.getByRole("heading", { name: "Cancel delivery 1?" }).waitFor();
+  await look("delivery-cancel");
+  await page.getByRole("link", { name: "Keep it" }).click();
 });
 
 test("with the endpoint mended it is tried now and arrives, with the same id", async () => {
@@ -161,7 +165,9 @@ test("moments are typed and shown in the reader's zone, and sent exactly", async
 
 test("what before_message did is listed, and the message tells all that happened to it", async () => {
   await section("before_message");
-  await page.getByRole("row", { name: /inject added language/ }).last().waitFor();
+  await page.getByRole("row", { name: /inject added language/ }).last().getByRole("link", { name: "message" }).click();
+  await page.getByRole("heading", { name: `Message ${messageId}` }).waitFor();
+  await page.goBack();
   await look("before-message");
   await section("Messages");
   await page.getByRole("link", { name: messageId, exact: true }).waitFor();

@@ -58,6 +58,22 @@ test("an endpoint that fails comes first in the overview, and leads to its healt
   await look("health");
 });
 
+test("a moderator that fails is silent in sight, on the pages of one that is only asked", async () => {
+  const hook = { id: "gate", name: "Gate", webhookURL: endpoint.url };
+  await call("POST", `${app.path}/webhooks`, hook);
+  await call("POST", `${app.path}/webhooks/gate/triggers`, { triggerIds: ["before_message"] });
+  await send("ana", "ben", "may I?");
+  await page.goto(`${url}/dashboard${app}/webhooks/gate/health`);
+  await page.getByText("It gave no usable answer to 1 of the last 1 calls").waitFor();
+  await page.getByRole("img", { name: "before_message per minute" }).waitFor();
+  await page.getByRole("row", { name: /It answered 503, a failure of its own\..* 1$/ }).waitFor();
+  assert.equal(await page.getByRole("heading", { name: "Failures by cause" }).count(), 0);
+  await look("health-asked");
+  await page.getByRole("navigation", { name: "Webhook gate" }).getByRole("link", { name: "before_message" }).click();
+  await page.getByRole("row", { name: /silent let through, as silence means here/ }).waitFor();
+  await look("calls-silent");
+});
+
 test("a person is found by a part of their name, with their conversations and messages", async () => {
   await page.getByRole("link", { name: "People" }).click();
   await look("people");

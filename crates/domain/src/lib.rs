@@ -11,6 +11,7 @@ pub mod retention;
 pub mod address;
 pub mod trigger;
 pub mod outcome;
+pub mod meaning;
 pub mod retry;
 pub mod user;
 pub mod group;

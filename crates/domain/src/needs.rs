@@ -1,6 +1,7 @@
 //! Which webhooks need a person, why, and what cures it: the worst first.
 
 use crate::ids::{Time, WebhookId};
+use crate::meaning::meaning;
 use crate::webhook::OnFailure;
 
 /// What waits longer than this is worth a look, though nothing has failed (design 6: the circuit's longest pause).
@@ -17,9 +18,16 @@ pub struct Facts {
     pub switched_off: Option<String>,
     /// Since when nothing has succeeded, where something has failed.
     pub failing_since: Option<Time>,
+    /// The status or named failure of the last attempt that failed, where it is failing.
+    pub last_failure: Option<String>,
     /// The circuit of its deliveries, and that of `before_message`.
     pub is_circuit_open: bool,
     pub is_hook_circuit_open: bool,
+    /// How often `before_message` asked it of late, and how often it gave no usable answer.
+    pub asked: u64,
+    pub silent: u64,
+    /// Why it is silent, where it is, and since when, where that is known.
+    pub silence: Option<(String, Option<Time>)>,
     /// What becomes of messages about which it keeps silent.
     pub on_failure: OnFailure,
     pub waiting: u64,
@@ -83,7 +91,9 @@ pub struct Need {
     pub webhook: WebhookId,
     pub kind: NeedKind,
     pub sentence: String,
-    pub cure: &'static str,
+    pub cure: String,
+    /// The outcome, or the cause of a silence, that is behind it, where one is known.
+    pub cause: Option<String>,
     /// Since when, or until when, where that is known.
     pub since: Option<Time>,
 }
@@ -97,11 +107,12 @@ pub fn needs(all: &[Facts], now: Time) -> Vec<Need> {
 }
 
 fn needs_of(facts: &Facts, now: Time) -> Vec<Need> {
-    let need = |kind, sentence: String, cure, since| Need {
+    let need = |kind, sentence: String, cure: &str, since| Need {
         webhook: facts.webhook.clone(),
         kind,
         sentence,
-        cure,
+        cure: cure.to_owned(),
+        cause: None,
         since,
     };
     let mut found = Vec::new();
@@ -115,11 +126,7 @@ fn needs_of(facts: &Facts, now: Time) -> Vec<Need> {
             found.push(need(NeedKind::WaitsWhileDisabled, sentence, cure, facts.oldest_waiting_at));
         }
     } else {
-        found.extend(
-            troubles(facts, now)
-                .into_iter()
-                .map(|(kind, sentence, cure, since)| need(kind, sentence, cure, since)),
-        );
+        found.extend(troubles(facts, now));
     }
     if facts.unsent_in_a_day > 0 {
         let sentence = format!("{} ended unsent in the last day.", deliveries(facts.unsent_in_a_day));
@@ -152,46 +159,94 @@ fn switched_off(why: &str) -> (&'static str, &'static str) {
     }
 }
 
-type Trouble = (NeedKind, String, &'static str, Option<Time>);
-
 /// What is wrong with one that is on.
-fn troubles(facts: &Facts, now: Time) -> Vec<Trouble> {
-    let mut found: Vec<Trouble> = Vec::new();
+fn troubles(facts: &Facts, now: Time) -> Vec<Need> {
+    let mut found = Vec::new();
+    let need = |kind, sentence: String, cure: &str, since| Need {
+        webhook: facts.webhook.clone(),
+        kind,
+        sentence,
+        cure: cure.to_owned(),
+        cause: None,
+        since,
+    };
     if facts.waiting_bytes > facts.waiting_bytes_max - facts.waiting_bytes_max / NEAR_SHARE {
         let sentence = "Its backlog is near the bound at which it is switched off.".to_owned();
         let cure = "Mend the endpoint or make it faster, or allow more with --webhook-backlog-max.";
-        found.push((NeedKind::Backlog, sentence, cure, facts.oldest_waiting_at));
+        found.push(need(NeedKind::Backlog, sentence, cure, facts.oldest_waiting_at));
     }
     if let Some(since) = facts.failing_since {
-        let sentence = format!("Nothing has succeeded for {}.", span(now.ms - since.ms));
-        let cure = "See the last answers for the cause. After five days it is switched off.";
-        found.push((NeedKind::Failing, sentence, cure, Some(since)));
+        found.push(failing(facts, since, now));
     } else if facts.is_circuit_open {
         let sentence = "Its circuit is open: deliveries wait, and one is tried from time to time.".to_owned();
         let cure = "See the failures by cause. It closes by itself once the endpoint answers.";
-        found.push((NeedKind::CircuitOpen, sentence, cure, None));
+        found.push(need(NeedKind::CircuitOpen, sentence, cure, None));
     }
-    if facts.is_hook_circuit_open {
-        let (sentence, cure) = match facts.on_failure {
-            OnFailure::Propagate => (
-                "It keeps silent to before_message, so messages go on without it.",
-                "Make the endpoint answer in time; one message every 5 s asks it again.",
-            ),
-            OnFailure::Drop => (
-                "It keeps silent to before_message, so all messages are refused.",
-                "Make the endpoint answer in time (one message every 5 s asks it again), or let messages go on \
-                 when it fails.",
-            ),
-        };
-        found.push((NeedKind::BeforeMessage, sentence.to_owned(), cure, None));
+    if facts.is_hook_circuit_open || is_mostly_silent(facts) {
+        found.push(silent(facts));
     }
     let oldest = facts.oldest_waiting_at.filter(|at| now.ms - at.ms > WAITS_LONG_MS);
     if let Some(oldest) = oldest.filter(|_| facts.failing_since.is_none()) {
         let sentence = format!("The oldest delivery has waited for {}.", span(now.ms - oldest.ms));
         let cure = "Look at what waits and at its last answers; try it now, or cancel it.";
-        found.push((NeedKind::WaitsLong, sentence, cure, Some(oldest)));
+        found.push(need(NeedKind::WaitsLong, sentence, cure, Some(oldest)));
     }
     found
+}
+
+fn failing(facts: &Facts, since: Time, now: Time) -> Need {
+    let why = facts.last_failure.as_deref().map(meaning);
+    let (says, cure) = match &why {
+        Some(why) => (format!(": {}", why.says), why.cure),
+        None => (String::new(), "See the last answers for the cause."),
+    };
+    Need {
+        webhook: facts.webhook.clone(),
+        kind: NeedKind::Failing,
+        sentence: format!("Nothing has succeeded for {}{says}.", span(now.ms - since.ms)),
+        cure: format!("{cure} After five days it is switched off."),
+        cause: facts.last_failure.clone(),
+        since: Some(since),
+    }
+}
+
+/// An endpoint that answers what cannot be used keeps its circuit closed, and is no moderator all the same.
+#[must_use]
+pub const fn is_mostly_silent(facts: &Facts) -> bool {
+    facts.silent > facts.asked / 2
+}
+
+fn silent(facts: &Facts) -> Need {
+    let (cause, since) = facts.silence.clone().unzip();
+    let why = cause.as_deref().map(meaning);
+    let says = why.as_ref().map(|why| format!(": {}", why.says)).unwrap_or_default();
+    let cure = why.as_ref().map_or("Make the endpoint answer in time.", |why| why.cure);
+    let (sentence, cure) = if facts.is_hook_circuit_open {
+        let (fate, or) = match facts.on_failure {
+            OnFailure::Propagate => ("messages go on without it", ""),
+            OnFailure::Drop => ("all messages are refused", " Or let messages go on when it fails."),
+        };
+        (
+            format!("It keeps silent to before_message, so {fate}{says}."),
+            format!("{cure} One message every 5 s asks it again.{or}"),
+        )
+    } else {
+        let Facts { silent, asked, .. } = facts;
+        (
+            format!(
+                "It gave no usable answer to {silent} of the last {asked} calls of before_message{says}."
+            ),
+            cure.to_owned(),
+        )
+    };
+    Need {
+        webhook: facts.webhook.clone(),
+        kind: NeedKind::BeforeMessage,
+        sentence,
+        cure,
+        cause,
+        since: since.flatten(),
+    }
 }
 
 fn deliveries(count: u64) -> String {
@@ -221,8 +276,12 @@ mod tests {
             is_enabled: true,
             switched_off: None,
             failing_since: None,
+            last_failure: None,
             is_circuit_open: false,
             is_hook_circuit_open: false,
+            asked: 0,
+            silent: 0,
+            silence: None,
             on_failure: OnFailure::Propagate,
             waiting: 0,
             waiting_bytes: 0,
@@ -288,5 +347,32 @@ mod tests {
         let sentence = |on_failure| needs(&[silent(on_failure)], NOW).remove(0).sentence;
         assert!(sentence(OnFailure::Propagate).ends_with("so messages go on without it."));
         assert!(sentence(OnFailure::Drop).ends_with("so all messages are refused."));
+    }
+
+    #[test]
+    fn a_need_names_the_cause_that_is_known_and_its_cure() {
+        let need = |facts: Facts| needs(&[facts], NOW).remove(0);
+        let since = Some(NOW.plus_ms(-HOUR_MS));
+        let failing = need(Facts { failing_since: since, last_failure: Some("tls".to_owned()), ..well("a") });
+        let sentence = "Nothing has succeeded for 60 minutes: its certificate or its TLS handshake failed.";
+        assert_eq!(failing.sentence, sentence);
+        assert!(failing.cure.contains("--endpoint-ca"), "{}", failing.cure);
+        assert_eq!(failing.cause.as_deref(), Some("tls"));
+        let silence = Some(("timeout".to_owned(), since));
+        let silent = need(Facts { is_hook_circuit_open: true, silence, ..well("a") });
+        assert!(silent.sentence.ends_with(": it gave no answer in time."), "{}", silent.sentence);
+        assert_eq!((silent.cause.as_deref(), silent.since), (Some("timeout"), since));
+    }
+
+    #[test]
+    fn a_hook_that_answers_what_cannot_be_used_needs_a_person_though_its_circuit_is_closed() {
+        let asked = |asked, silent| Facts { asked, silent, ..well("a") };
+        assert_eq!(kinds(&[asked(4, 2), asked(0, 0)]), []);
+        let silence = Some(("status_500".to_owned(), None));
+        let need = needs(&[Facts { silence, ..asked(4, 3) }], NOW).remove(0);
+        assert_eq!(need.kind, NeedKind::BeforeMessage);
+        let sentence = "It gave no usable answer to 3 of the last 4 calls of before_message: it answered 500, a \
+                        failure of its own.";
+        assert_eq!(need.sentence, sentence);
     }
 }

@@ -59,12 +59,12 @@ pub enum Count {
     Unsent,
     /// Attempts that were answered with 2xx.
     Succeeded,
-    /// Calls of `before_message`, by verdict.
+    /// Calls of `before_message`, by the verdict of an answer.
     Passed,
     Injected,
     Replaced,
     Dropped,
-    /// Those of them whose verdict is no answer's.
+    /// Those without a usable answer, whatever their silence meant to the message.
     Silent,
 }
 
@@ -246,6 +246,13 @@ impl Tally {
     #[must_use]
     pub fn of(&self, what: Count) -> u64 {
         self.counts[what as usize]
+    }
+
+    /// Calls of `before_message`.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        let all = [Count::Passed, Count::Injected, Count::Replaced, Count::Dropped, Count::Silent];
+        all.into_iter().map(|what| self.of(what)).sum()
     }
 
     /// Failed attempts by cause, those that there were.

@@ -124,6 +124,17 @@ pub struct Judgement {
     pub silence: Option<String>,
 }
 
+impl Judgement {
+    /// What it is counted as: a verdict is an answer's, and silence is told apart, whatever it means to the message.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self.silence {
+            Some(_) => "silent",
+            None => self.verdict.name(),
+        }
+    }
+}
+
 /// Reads an outcome. Decides nothing about time or circuits.
 #[must_use]
 pub fn judge(outcome: &Outcome, on_failure: OnFailure) -> Judgement {

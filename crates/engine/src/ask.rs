@@ -57,8 +57,7 @@ impl Engine {
             let share_ms = left_ms / i64::try_from(asked.len() - index).expect("at most 25 webhooks");
             let judgement = self.ask_one(caller, &accepted, webhook, hook, share_ms).await;
             let (judgement, fate) = take_effect(judgement, &mut accepted, webhook);
-            let verdict = judgement.verdict.name();
-            metrics::counter!("chathook_before_message_total", "verdict" => verdict).increment(1);
+            metrics::counter!("chathook_before_message_total", "verdict" => judgement.name()).increment(1);
             line.end(&judgement);
             match fate {
                 Fate::GoesOn => {}

@@ -1,21 +1,24 @@
-//! How a webhook stands, in one word that is the same wherever it is told.
+//! How a webhook stands, in one word that is the same wherever it is told (`docs/delivery-states.md` has the words).
 
 use chathook_domain::ids::{AppId, Time};
 use chathook_domain::refusal::Refusal;
 use chathook_domain::webhook::Webhook;
 
 use crate::engine::Engine;
-use crate::health::{CircuitNow, CircuitState, WebhookHealth};
+use crate::health::{CircuitState, WebhookHealth};
 
 /// The worst that is true of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     On,
-    /// Nothing has succeeded since something failed.
+    /// Its endpoint asked to be left alone.
+    Paused {
+        until: Time,
+    },
+    /// It gives `before_message` no usable answer.
+    Silent,
+    /// Nothing has succeeded since something failed; its circuit is open, or on its way.
     Failing,
-    /// The endpoint asked to be left alone for a while.
-    Paused,
-    CircuitOpen,
     /// By a person.
     Disabled,
     /// By the server.
@@ -23,43 +26,15 @@ pub enum Condition {
 }
 
 impl Condition {
-    fn of(webhook: &Webhook, circuit: Option<CircuitNow>, failing_since: Option<Time>) -> Self {
-        if webhook.switched_off.is_some() {
-            return Self::SwitchedOff;
-        }
-        if !webhook.config.enabled {
-            return Self::Disabled;
-        }
-        match circuit.map(|circuit| circuit.state) {
-            Some(CircuitState::Open | CircuitState::Probing) => return Self::CircuitOpen,
-            Some(CircuitState::Closed) | None => {}
-        }
-        if circuit.is_some_and(|circuit| circuit.paused_until.is_some()) {
-            return Self::Paused;
-        }
-        if failing_since.is_some() { Self::Failing } else { Self::On }
-    }
-
-    /// For programs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::On => "on",
+            Self::Paused { .. } => "paused",
+            Self::Silent => "silent",
             Self::Failing => "failing",
-            Self::Paused => "paused",
-            Self::CircuitOpen => "circuit_open",
             Self::Disabled => "disabled",
             Self::SwitchedOff => "switched_off",
-        }
-    }
-
-    /// For people.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::CircuitOpen => "circuit open",
-            Self::SwitchedOff => "switched off",
-            Self::On | Self::Failing | Self::Paused | Self::Disabled => self.as_str(),
         }
     }
 }
@@ -67,8 +42,27 @@ impl Condition {
 impl WebhookHealth {
     #[must_use]
     pub fn condition(&self) -> Condition {
-        let failing_since = self.standing.as_ref().and_then(|standing| standing.failing_since);
-        Condition::of(&self.webhook, self.circuit, failing_since)
+        let Self { webhook, standing, circuit, .. } = self;
+        if webhook.switched_off.is_some() {
+            return Condition::SwitchedOff;
+        }
+        if !webhook.config.enabled {
+            return Condition::Disabled;
+        }
+        let is_open = circuit.is_some_and(|circuit| match circuit.state {
+            CircuitState::Open | CircuitState::Probing => true,
+            CircuitState::Closed => false,
+        });
+        if is_open || standing.as_ref().is_some_and(|standing| standing.failing_since.is_some()) {
+            return Condition::Failing;
+        }
+        if self.is_silent() {
+            return Condition::Silent;
+        }
+        match circuit.and_then(|circuit| circuit.paused_until) {
+            Some(until) => Condition::Paused { until },
+            None => Condition::On,
+        }
     }
 }
 
@@ -76,12 +70,13 @@ impl Engine {
     /// Of each of these webhooks of one app, in their order.
     pub async fn conditions(&self, app: &AppId, webhooks: &[Webhook]) -> Result<Vec<Condition>, Refusal> {
         let standings = self.standings(app).await?;
-        let of = |webhook: &Webhook| {
+        let mut conditions = Vec::new();
+        for webhook in webhooks {
             let standing = standings.iter().find(|standing| standing.webhook == webhook.id);
-            let failing_since = standing.and_then(|standing| standing.failing_since);
-            Condition::of(webhook, self.circuit_of(webhook), failing_since)
-        };
-        Ok(webhooks.iter().map(of).collect())
+            let health = self.webhook_health(app, webhook.clone(), standing.cloned()).await?;
+            conditions.push(health.condition());
+        }
+        Ok(conditions)
     }
 
     pub async fn condition(&self, app: &AppId, webhook: &Webhook) -> Result<Condition, Refusal> {

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use chathook_domain::circuit::StandState;
 use chathook_domain::hook_circuit::HookCircuit;
 use chathook_domain::ids::{AppId, Time, WebhookId};
-use chathook_domain::needs::{Facts, Need, needs};
+use chathook_domain::needs::{Facts, Need, is_mostly_silent, needs};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::tally::{Count, Step, Tally};
+use chathook_domain::turn::{Party, TurnKind};
 use chathook_domain::webhook::Webhook;
 use tokio::sync::watch;
 
 use crate::engine::{Engine, refuse};
 use crate::means::is_passing;
+use crate::ports::history::CallFilter;
 use crate::ports::tallies::{KeptTurn, Standing};
 use crate::tallies::{by_step, with_sums};
 
@@ -55,8 +57,21 @@ pub struct WebhookHealth {
     pub standing: Option<Standing>,
     /// `None` for a moment after a start, until what waits has been looked at.
     pub circuit: Option<CircuitNow>,
-    /// What was counted in the last day.
+    /// What was counted in the last day, and in its newest ten to twenty minutes.
     pub day: Tally,
+    pub lately: Tally,
+    pub hook: HookNow,
+    /// Why it is silent to `before_message`, where it is so of late, and since when, where that is known.
+    pub silence: Option<(String, Option<Time>)>,
+}
+
+/// How the circuit of `before_message` stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HookNow {
+    /// Where it is open, when the next message asks the endpoint.
+    pub probe_at: Option<Time>,
+    /// Calls without an answer since the last one, where it is closed.
+    pub silences_in_row: u32,
 }
 
 /// How a circuit stands, by the wall clock.
@@ -96,8 +111,6 @@ pub struct EndpointHealth {
     pub now: WebhookHealth,
     pub series: Series,
     pub needs: Vec<Need>,
-    /// Where the circuit of `before_message` is open, when the next message asks the endpoint.
-    pub hook_probe_at: Option<Time>,
     /// The newest first.
     pub turns: Vec<KeptTurn>,
 }
@@ -121,6 +134,39 @@ impl Window {
     }
 }
 
+impl WebhookHealth {
+    /// It gives `before_message` no usable answer: its circuit is open, or most of its calls of late were silent.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let facts = facts_of(self);
+        facts.is_hook_circuit_open || is_mostly_silent(&facts)
+    }
+}
+
+fn facts_of(health: &WebhookHealth) -> Facts {
+    let WebhookHealth { webhook, standing, circuit, day, lately, hook, silence } = health;
+    let standing = standing.as_ref();
+    Facts {
+        webhook: webhook.id.clone(),
+        is_enabled: webhook.config.enabled,
+        switched_off: webhook.switched_off.clone(),
+        failing_since: standing.and_then(|standing| standing.failing_since),
+        last_failure: standing.and_then(|standing| standing.last_failure.clone()),
+        is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
+        is_hook_circuit_open: hook.probe_at.is_some(),
+        on_failure: webhook.config.on_failure,
+        asked: lately.asked(),
+        silent: lately.of(Count::Silent),
+        silence: silence.clone(),
+        waiting: standing.map_or(0, |standing| standing.waiting),
+        waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
+        waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
+        oldest_waiting_at: standing.and_then(|standing| standing.oldest_waiting_at),
+        rotation_until: webhook.secrets.previous.as_ref().map(|previous| previous.until),
+        unsent_in_a_day: day.of(Count::Unsent),
+    }
+}
+
 impl Engine {
     pub async fn app_health(&self, app: &AppId, window: Window) -> Result<AppHealth, Refusal> {
         self.app(app).await?;
@@ -130,10 +176,8 @@ impl Engine {
         for webhook in self.store.webhooks(app).await.map_err(refuse)? {
             let at = standings.iter().position(|standing| standing.webhook == webhook.id);
             let standing = at.map(|at| standings.swap_remove(at));
-            let day = self.series(app, Some(&webhook), DAY).await?.total;
-            let circuit = self.circuit_of(&webhook);
-            let health = WebhookHealth { webhook, standing, circuit, day };
-            all.push(self.facts_of(&health));
+            let health = self.webhook_health(app, webhook, standing).await?;
+            all.push(facts_of(&health));
             webhooks.push(health);
         }
         let online = self.store.online_count(app).await.map_err(refuse)?;
@@ -151,14 +195,11 @@ impl Engine {
         let series = self.series(app, Some(&webhook), window).await?;
         let standings = self.standings(app).await?;
         let standing = standings.into_iter().find(|standing| standing.webhook == *id);
-        let day = self.series(app, Some(&webhook), DAY).await?.total;
-        let circuit = self.circuit_of(&webhook);
-        let health = WebhookHealth { webhook, standing, circuit, day };
+        let health = self.webhook_health(app, webhook, standing).await?;
         let turns = self.circuit_history(app, id, i64::MAX, TURNS_SHOWN).await?;
         Ok(EndpointHealth {
             series,
-            needs: needs(&[self.facts_of(&health)], self.clock.now()),
-            hook_probe_at: self.hook_probe_at(&health.webhook),
+            needs: needs(&[facts_of(&health)], self.clock.now()),
             now: health,
             turns,
         })
@@ -202,27 +243,47 @@ impl Engine {
         Ok(Series { step, since, until, points, total })
     }
 
-    fn facts_of(&self, health: &WebhookHealth) -> Facts {
-        let WebhookHealth { webhook, standing, circuit, day } = health;
-        let standing = standing.as_ref();
-        Facts {
-            webhook: webhook.id.clone(),
-            is_enabled: webhook.config.enabled,
-            switched_off: webhook.switched_off.clone(),
-            failing_since: standing.and_then(|standing| standing.failing_since),
-            is_circuit_open: circuit.is_some_and(|now| now.state != CircuitState::Closed),
-            is_hook_circuit_open: self.hook_probe_at(webhook).is_some(),
-            on_failure: webhook.config.on_failure,
-            waiting: standing.map_or(0, |standing| standing.waiting),
-            waiting_bytes: standing.map_or(0, |standing| standing.waiting_bytes),
-            waiting_bytes_max: standing.map_or(i64::MAX, |standing| standing.waiting_bytes_max),
-            oldest_waiting_at: standing.and_then(|standing| standing.oldest_waiting_at),
-            rotation_until: webhook.secrets.previous.as_ref().map(|previous| previous.until),
-            unsent_in_a_day: day.of(Count::Unsent),
+    pub(crate) async fn webhook_health(
+        &self,
+        app: &AppId,
+        webhook: Webhook,
+        standing: Option<Standing>,
+    ) -> Result<WebhookHealth, Refusal> {
+        let day = self.series(app, Some(&webhook), DAY).await?;
+        let mut lately = Tally::default();
+        let since = day.step.begin_of(day.until.plus_ms(-day.step.ms()));
+        day.points.iter().filter(|(at, _)| *at >= since).for_each(|(_, tally)| lately.merge(tally));
+        let (circuit, hook) = (self.circuit_of(&webhook), self.hook_now(&webhook));
+        let mut health =
+            WebhookHealth { webhook, standing, circuit, day: day.total, lately, hook, silence: None };
+        if health.is_silent() {
+            health.silence = self.silence_of(app, &health).await?;
         }
+        Ok(health)
     }
 
-    pub(crate) fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {
+    /// Of an open circuit what opened it, for the calls since were not made; else that of the last silent call.
+    async fn silence_of(
+        &self,
+        app: &AppId,
+        health: &WebhookHealth,
+    ) -> Result<Option<(String, Option<Time>)>, Refusal> {
+        let id = &health.webhook.id;
+        if health.hook.probe_at.is_some() {
+            let turns = self.store.turns(app, id, i64::MAX, TURNS_SHOWN).await.map_err(refuse)?;
+            let is_opening = |turn: &KeptTurn| {
+                turn.party == Party::BeforeMessage.as_str() && turn.kind == TurnKind::Opened.as_str()
+            };
+            if let Some(turn) = turns.into_iter().find(is_opening) {
+                return Ok(Some((turn.cause, Some(turn.at))));
+            }
+        }
+        let filter = CallFilter { verdict: None, is_silent: true, limit: 1 };
+        let last = self.store.calls(app, id, filter, i64::MAX).await.map_err(refuse)?.calls.pop();
+        Ok(last.and_then(|call| call.silence).map(|cause| (cause, None)))
+    }
+
+    fn circuit_of(&self, webhook: &Webhook) -> Option<CircuitNow> {
         let stand = self.dispatch.stand(webhook.row, self.clock.ticks())?;
         let (state, probe_at) = match stand.state {
             StandState::Closed => (CircuitState::Closed, None),
@@ -239,10 +300,12 @@ impl Engine {
         })
     }
 
-    fn hook_probe_at(&self, webhook: &Webhook) -> Option<Time> {
+    fn hook_now(&self, webhook: &Webhook) -> HookNow {
         match self.hooks.circuit(webhook.row) {
-            HookCircuit::Closed { .. } => None,
-            HookCircuit::Open { probe_at } => Some(self.wall_of(probe_at)),
+            HookCircuit::Closed { silences } => HookNow { probe_at: None, silences_in_row: silences },
+            HookCircuit::Open { probe_at } => {
+                HookNow { probe_at: Some(self.wall_of(probe_at)), silences_in_row: 0 }
+            }
         }
     }
 

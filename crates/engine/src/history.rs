@@ -270,6 +270,12 @@ impl Engine {
         self.store.calls(app, webhook, filter, below).await.map_err(refuse)
     }
 
+    /// The message that a call was about; `None` where it was dropped, was an edit, or is gone.
+    pub async fn message_of_call(&self, app: &AppId, row: i64) -> Result<Option<MessageId>, Refusal> {
+        self.app(app).await?;
+        self.store.message_of_call(app, row).await.map_err(refuse)
+    }
+
     /// Newest first, below a row.
     pub async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Result<Vec<KeptNotice>, Refusal> {
         self.app(app).await?;

@@ -19,9 +19,6 @@ use crate::ports::tallies::Tallied;
 pub(crate) const SENDER_GONE: &str = "sender_gone";
 /// Minutes that wait on the shelf when the store refuses them: about 15 MiB. The oldest go first.
 const SHELF_MAX: usize = 4_000;
-/// A slot that was quiet is dropped, and another takes its place: with room for what one counts in its time, no two
-/// pulses of an app are the same.
-const PULSE_BITS: u32 = 32;
 /// Turns of `before_message` circuits that wait for the store; the oldest go first.
 const TURNS_WAITING_MAX: usize = 1_000;
 
@@ -31,8 +28,8 @@ pub struct Tallies {
     /// What waits for the store; the oldest first.
     shelf: Mutex<BTreeMap<Counted, Box<Tally>>>,
     turns: Mutex<VecDeque<(i64, Turned, Time)>>,
-    /// How many slots there have been, each of which begins its pulse above those of all before it.
-    slots: AtomicU64,
+    /// The pulse of each app that was quiet and is counted no more, from where it goes on when it is again.
+    resting: Mutex<HashMap<AppId, u64>>,
     online: Mutex<HashMap<AppId, u64>>,
     /// Told when a turn waits.
     pub(crate) nudge: Notify,
@@ -47,6 +44,8 @@ type Counted = (Time, AppId, Option<i64>);
 struct OfApp {
     own: Slot,
     webhooks: HashMap<i64, Slot>,
+    /// How often anything was counted or changed.
+    pulse: AtomicU64,
 }
 
 /// The minute that is being counted, with those that are over.
@@ -58,29 +57,13 @@ struct Minutes {
     at: Option<Time>,
     tally: Box<Tally>,
     over: Vec<(Time, Box<Tally>)>,
-    /// How often anything was counted here.
-    pulse: u64,
 }
 
 impl Slot {
     fn count(&self, now: Time, count: impl FnOnce(&mut Tally)) {
         let mut minutes = self.0.lock().expect("no one panics while holding this lock");
         minutes.turn_to(Step::Minute.begin_of(now));
-        minutes.pulse += 1;
         count(&mut minutes.tally);
-    }
-
-    fn begin_pulse(&self, slots_before: u64) {
-        let mut minutes = self.0.lock().expect("no one panics while holding this lock");
-        minutes.pulse = minutes.pulse.max(slots_before << PULSE_BITS);
-    }
-
-    fn stir(&self) {
-        self.0.lock().expect("no one panics while holding this lock").pulse += 1;
-    }
-
-    fn pulse(&self) -> u64 {
-        self.0.lock().expect("no one panics while holding this lock").pulse
     }
 
     fn take(&self) -> Vec<(Time, Box<Tally>)> {
@@ -155,17 +138,15 @@ impl Tallies {
         if asked.silence.as_deref() == Some(SENDER_GONE) {
             return;
         }
-        let verdict = match asked.verdict {
-            "inject" => Count::Injected,
-            "replace" => Count::Replaced,
-            "drop" => Count::Dropped,
-            _ => Count::Passed,
+        let counted = match (&asked.silence, asked.verdict) {
+            (Some(_), _) => Count::Silent,
+            (None, "inject") => Count::Injected,
+            (None, "replace") => Count::Replaced,
+            (None, "drop") => Count::Dropped,
+            (None, _) => Count::Passed,
         };
         self.at(&asked.app, Some(asked.webhook_row), asked.at, |tally| {
-            tally.count(verdict);
-            if asked.silence.is_some() {
-                tally.count(Count::Silent);
-            }
+            tally.count(counted);
             tally.measure(Span::Asked, asked.took_us);
         });
     }
@@ -221,7 +202,10 @@ impl Tallies {
     pub(crate) fn forget(&self, app: &AppId, webhook: Option<i64>) {
         let mut apps = self.apps.write().expect("no one panics while holding this lock");
         match webhook {
-            None => drop(apps.remove(app)),
+            None => {
+                apps.remove(app);
+                self.resting.lock().expect("no one panics while holding this lock").remove(app);
+            }
             Some(webhook) => {
                 if let Some(of_app) = apps.get_mut(app) {
                     // Its part in what the app did stays.
@@ -248,9 +232,14 @@ impl Tallies {
         }
         drop((apps, shelf));
         let mut apps = self.apps.write().expect("no one panics while holding this lock");
-        apps.retain(|_, of_app| {
+        let mut resting = self.resting.lock().expect("no one panics while holding this lock");
+        apps.retain(|app, of_app| {
             of_app.webhooks.retain(|_, slot| !slot.is_empty());
-            !(of_app.webhooks.is_empty() && of_app.own.is_empty())
+            let is_quiet = of_app.webhooks.is_empty() && of_app.own.is_empty();
+            if is_quiet {
+                resting.insert(app.clone(), of_app.pulse.load(Ordering::Relaxed));
+            }
+            !is_quiet
         });
     }
 
@@ -303,15 +292,19 @@ impl Tallies {
 
     /// Something of the app changed that no number counts.
     pub(crate) fn changed(&self, app: &AppId) {
-        self.slot(app, None, Slot::stir);
+        self.slot(app, None, |_| {});
     }
 
     /// A number that is another when anything of the app was counted since, or changed: for who looks whether to
-    /// look closer. It may be another for no reason, as when an app has been quiet for a minute.
+    /// look closer.
     pub(crate) fn pulse(&self, app: &AppId) -> u64 {
         let apps = self.apps.read().expect("no one panics while holding this lock");
-        apps.get(app)
-            .map_or(0, |of_app| of_app.own.pulse() + of_app.webhooks.values().map(Slot::pulse).sum::<u64>())
+        if let Some(of_app) = apps.get(app) {
+            return of_app.pulse.load(Ordering::Relaxed);
+        }
+        // Asked for while no app can begin or end to rest.
+        let resting = self.resting.lock().expect("no one panics while holding this lock");
+        resting.get(app).copied().unwrap_or(0)
     }
 
     fn at(&self, app: &AppId, webhook: Option<i64>, now: Time, count: impl FnOnce(&mut Tally)) {
@@ -320,22 +313,32 @@ impl Tallies {
 
     fn slot(&self, app: &AppId, webhook: Option<i64>, work: impl FnOnce(&Slot)) {
         let apps = self.apps.read().expect("no one panics while holding this lock");
-        let slot = apps.get(app).and_then(|of_app| match webhook {
-            None => Some(&of_app.own),
-            Some(webhook) => of_app.webhooks.get(&webhook),
-        });
-        if let Some(slot) = slot {
+        if let Some(of_app) = apps.get(app)
+            && let Some(slot) = of_app.slot(webhook)
+        {
+            of_app.pulse.fetch_add(1, Ordering::Relaxed);
             return work(slot);
         }
         drop(apps);
         let mut apps = self.apps.write().expect("no one panics while holding this lock");
-        let of_app = apps.entry(app.clone()).or_default();
-        let slot = match webhook {
-            None => &of_app.own,
-            Some(webhook) => of_app.webhooks.entry(webhook).or_default(),
-        };
-        slot.begin_pulse(self.slots.fetch_add(1, Ordering::Relaxed));
-        work(slot);
+        let of_app = apps.entry(app.clone()).or_insert_with(|| {
+            let mut resting = self.resting.lock().expect("no one panics while holding this lock");
+            OfApp { pulse: AtomicU64::new(resting.remove(app).unwrap_or(0)), ..OfApp::default() }
+        });
+        if let Some(webhook) = webhook {
+            of_app.webhooks.entry(webhook).or_default();
+        }
+        of_app.pulse.fetch_add(1, Ordering::Relaxed);
+        work(of_app.slot(webhook).expect("it was just made"));
+    }
+}
+
+impl OfApp {
+    fn slot(&self, webhook: Option<i64>) -> Option<&Slot> {
+        match webhook {
+            None => Some(&self.own),
+            Some(webhook) => self.webhooks.get(&webhook),
+        }
     }
 }
 

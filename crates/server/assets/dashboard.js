@@ -1,9 +1,13 @@
-// What HTML cannot do: times in the reader's zone, copying, menus that close, and pages that follow what happens.
-// Pages work without it.
+// What HTML cannot do: times in the reader's zone, copying, menus that close, telling that something is on its way, and
+// pages that follow what happens. Pages work without it.
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const TODAY = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+/** Where many rows share a second. */
+const FINE = { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
+const EXACT_TODAY = new Intl.DateTimeFormat(undefined, FINE);
+const EXACT_DAY = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", ...FINE });
 /** How often a page looks by itself, for what it was not told of. */
 const LOOK_EVERY_MS = 15_000;
 
@@ -13,7 +17,8 @@ function showTimes(root) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     const isTick = time.closest(".plot-ticks") !== null;
-    time.textContent = (isTick ? CLOCK : at.toDateString() === today ? TODAY : DAY).format(at);
+    const [ofToday, ofDay] = time.closest(".exact") ? [EXACT_TODAY, EXACT_DAY] : [TODAY, DAY];
+    time.textContent = (isTick ? CLOCK : at.toDateString() === today ? ofToday : ofDay).format(at);
     time.dataset.shown = "";
   }
 }
@@ -50,6 +55,17 @@ function dress(root) {
 const live = () => document.getElementById("live");
 let changes;
 
+let heardAt = new Date();
+
+/** A page that cannot follow says so, and of when it is what it shows. */
+function hear(isHeard) {
+  if (isHeard) heardAt = new Date();
+  const note = document.getElementById("silence");
+  if (!note || note.hidden === isHeard) return;
+  note.textContent = `The server does not answer. What you see is of ${TODAY.format(heardAt)}.`;
+  note.hidden = isHeard;
+}
+
 /** Lets htmx fetch the page; while a fetch is under way it keeps one more and drops the rest. */
 function follow() {
   if (!document.hidden) live()?.dispatchEvent(new Event("follow"));
@@ -63,6 +79,7 @@ function listen() {
   } else if (live() && (!changes || changes.readyState === EventSource.CLOSED)) {
     changes = new EventSource(live().dataset.changes);
     changes.addEventListener("change", follow);
+    changes.addEventListener("error", follow);
   }
 }
 
@@ -116,7 +133,48 @@ document.addEventListener("htmx:before:swap", (event) => {
 // What was asked of the server and refused is shown by the page itself, loaded again, and so is that what it showed is
 // gone. What else a page cannot fetch now it tries later.
 document.addEventListener("htmx:after:request", (event) => {
-  const { response, request } = event.detail.ctx;
+  const { response, request, sourceElement } = event.detail.ctx;
+  if (sourceElement === live() && response) hear(response.status < 500);
   const isRefused = request.method !== "GET" && response?.status >= 400;
   if (isRefused || response?.status === 404) location.reload();
+});
+
+// A form that takes its time (data-busy: what its button says meanwhile) shows that it works, and then leads to what
+// came of it (data-then), which may be out of sight.
+let busy;
+
+function free() {
+  if (!busy) return;
+  for (const button of busy.form.querySelectorAll("button")) button.disabled = false;
+  busy.button.textContent = busy.text;
+  busy.button.removeAttribute("aria-busy");
+  busy = undefined;
+}
+
+document.addEventListener("submit", (event) => {
+  const { target: form, submitter: button } = event;
+  if (!form.dataset.busy || !button) return;
+  // Once the form's data is taken: a button that is off is left out of it.
+  setTimeout(() => {
+    busy = { form, button, text: button.textContent };
+    for (const other of form.querySelectorAll("button")) other.disabled = true;
+    button.textContent = form.dataset.busy;
+    button.setAttribute("aria-busy", "true");
+  });
+});
+
+document.addEventListener("htmx:finally:request", (event) => {
+  const form = event.detail.ctx.sourceElement;
+  if (form !== busy?.form) return;
+  free();
+  const shown = document.querySelector(form.dataset.then);
+  shown?.focus({ preventScroll: true });
+  shown?.scrollIntoView({ block: "start" });
+});
+
+// A page that comes back out of the browser's memory.
+addEventListener("pageshow", free);
+
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.ctx?.sourceElement === live()) hear(false);
 });

@@ -193,6 +193,7 @@ async fn a_message_tells_what_happened_to_it_and_why_a_webhook_got_nothing() {
     let desk = Desk::new(&["after_message"], Value::Null).await;
     let gate = Endpoint::start().await;
     desk.server.webhook(&desk.app, "gate", &gate, &["before_message"], Value::Null).await;
+    desk.server.webhook(&desk.app, "receipts", &gate, &["message_read_receipt"], Value::Null).await;
     gate.answer([
         Answer::json(&json!({"lang": "en"})),
         Answer::json(&json!({"action": "do_not_propagate", "reason": "spam <i>"})),
@@ -203,7 +204,7 @@ async fn a_message_tells_what_happened_to_it_and_why_a_webhook_got_nothing() {
     desk.server.settled().await;
     let mut browser = Browser::logged_in(&desk.server).await;
     until("the calls are logged", async || {
-        browser.page(&desk.path("before-message")).await.matches("<tr><td>").count() == 2
+        browser.page(&desk.path("before-message")).await.matches("<td class=\"exact\">").count() == 2
     })
     .await;
     let calls = browser.page(&desk.path("before-message?webhook=gate")).await;
@@ -217,9 +218,15 @@ async fn a_message_tells_what_happened_to_it_and_why_a_webhook_got_nothing() {
         "before_message asked gate: added lang",
         "accepted from ana",
         "attempt 1 at audit (1): 200",
+        "Asked before the message was stored: added lang, in",
         "It did not listen to this trigger at that time.",
     ] {
         assert!(page.contains(told), "{told}: {page}");
+    }
+    assert_eq!(page.matches("It did not listen").count(), 1, "one that was asked did: {page}");
+    for path in ["webhooks/audit", "webhooks/gate", "people/ana", "people/ben", "conversations/ana_user_ben"]
+    {
+        assert!(page.contains(&format!("href=\"/dashboard{}\"", desk.path(path))), "{path}: {page}");
     }
     assert!(browser.page(&desk.path("messages")).await.contains(&format!("/messages/{id}\"")));
     assert_eq!(browser.get(&desk.path("messages/999999")).await.status, 404);

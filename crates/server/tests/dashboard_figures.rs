@@ -91,7 +91,7 @@ async fn the_health_of_an_endpoint_shows_causes_circuit_and_history() {
     assert!(circuit.contains("badge bad\">open") && circuit.contains("Next attempt"), "{circuit}");
     let turns = between(&html, "id=\"turns-title\"", "</section>");
     assert!(turns.contains("opened") && turns.contains("503"), "{turns}");
-    assert!(html.contains("Nothing has succeeded for 0 seconds."), "{html}");
+    assert!(html.contains("Nothing has succeeded for 0 seconds: it answered 503"), "{html}");
     let unknown = browser.get(&format!("/apps/{}/webhooks/nobody/health", post.app.id)).await;
     assert_eq!(unknown.status, 404, "{}", text(&unknown));
 }

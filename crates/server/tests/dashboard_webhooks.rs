@@ -234,6 +234,7 @@ async fn a_rotated_secret_is_shown_once_and_signs_with_the_old_one() {
     let shown = browser.follow(&desk.path("/webhooks/audit/rotate"), &[("overlapSeconds", "3600")]).await;
     let secret = between(&shown, "id=\"flash-secret\">", "<");
     assert!(secret.starts_with("whsec_") && made["signingSecret"] != secret);
+    assert!(shown.contains("(until <time"), "{shown}");
     assert!(!browser.page(&desk.path("/webhooks/audit")).await.contains("whsec_"));
     browser.submit(&desk.path("/webhooks/audit/test"), &[("trigger", "after_message")]).await;
     assert_eq!(endpoint.next().await.header("webhook-signature").split(' ').count(), 2);

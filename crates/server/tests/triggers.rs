@@ -29,7 +29,11 @@ fn envelope(trigger: &str, platform: &str, app: &App, data: Value) -> Value {
 }
 
 fn user(uid: &str, name: &str, status: &str) -> Value {
-    json!({"uid": uid, "name": name, "status": status, "role": "default", "createdAt": NOW_S})
+    let mut user = json!({"uid": uid, "name": name, "status": status, "role": "default", "createdAt": NOW_S});
+    if status == "available" {
+        user["lastActiveAt"] = json!(NOW_S);
+    }
+    user
 }
 
 fn ana_to_ben(text: &str, ana: &str) -> Value {

@@ -1,14 +1,18 @@
 //! The log of `before_message` calls: written beside the sends, read by webhook and by message.
 
-use chathook_domain::ids::{AppId, EventId, Key, Time, Uid, WebhookId};
+use chathook_domain::ids::{AppId, EventId, Key, MessageId, Time, Uid, WebhookId};
 use chathook_engine::ports::history::{AskedCall, CallFilter, CallPage};
 use chathook_engine::ports::store::Asked;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::past::{LOOKED_AT_MAX, micros};
 
 /// Calls of one message that are shown: an app has at most 25 webhooks at a time.
 const OF_EVENT_MAX: i64 = 100;
+/// How far before a call its message may have come in (the longest budget, and clocks that were set), and how many
+/// of the conversation's messages are looked at from there on.
+const BEFORE_MS: i64 = 60_000;
+const MESSAGES_LOOKED_AT_MAX: i64 = 10_000;
 
 /// The columns that [`call_from`] reads.
 macro_rules! columns {
@@ -64,8 +68,10 @@ pub(super) fn list(
         }
         looked_at += 1;
         last = call.row;
-        let is_fit = filter.verdict.as_ref().is_none_or(|verdict| *verdict == call.verdict)
-            && (!filter.is_silent || call.silence.is_some());
+        let is_fit = match &filter.verdict {
+            Some(verdict) => call.silence.is_none() && *verdict == call.verdict,
+            None => !filter.is_silent || call.silence.is_some(),
+        };
         if is_fit {
             page.calls.push(call);
         }
@@ -83,6 +89,49 @@ pub(super) fn of_event(db: &Connection, app: &AppId, event: &EventId) -> rusqlit
     ))?
     .query_map((app.as_str(), event.as_str(), OF_EVENT_MAX), call_from)?
     .collect()
+}
+
+/// The message of a call's event, looked for around the time of the call: events have no index by their id, and
+/// the messages of a conversation stand in the order of time, but for what hooks made them wait.
+pub(super) fn message_of(db: &Connection, app: &AppId, row: i64) -> rusqlite::Result<Option<MessageId>> {
+    let call = db
+        .prepare_cached("SELECT event, conversation, at FROM asked WHERE row = ?1 AND app = ?2")?
+        .query_row((row, app.as_str()), |row| {
+            Ok((row.get::<_, Option<String>>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        })
+        .optional()?;
+    let Some((Some(event), conversation, at)) = call else { return Ok(None) };
+    let first = first_since(db, app, &conversation, at - BEFORE_MS)?;
+    let found = db
+        .prepare_cached(
+            "SELECT m.id FROM (SELECT id, event, sent_at FROM message
+                               WHERE app = ?1 AND conversation = ?2 AND id >= ?3 ORDER BY id LIMIT ?4) m
+             JOIN event e ON e.row = m.event WHERE e.id = ?5 AND e.app = ?1",
+        )?
+        .query_row((app.as_str(), &conversation, first, MESSAGES_LOOKED_AT_MAX, event), |row| row.get(0))
+        .optional()?;
+    Ok(found.map(MessageId))
+}
+
+/// The number from which on a conversation's messages are not older than this, found by halving.
+fn first_since(db: &Connection, app: &AppId, conversation: &str, since_ms: i64) -> rusqlite::Result<i64> {
+    let mut next = db.prepare_cached(
+        "SELECT id, sent_at FROM message WHERE app = ?1 AND conversation = ?2 AND id >= ?3 ORDER BY id LIMIT 1",
+    )?;
+    let (mut low, mut high) = (0_i64, i64::MAX);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = next
+            .query_row((app.as_str(), conversation, middle), |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+            .optional()?;
+        match found {
+            Some((id, sent_at)) if sent_at < since_ms => low = id + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(low)
 }
 
 fn call_from(row: &Row<'_>) -> rusqlite::Result<AskedCall> {

@@ -101,9 +101,9 @@ fn count_asked(
             continue;
         }
         figures.is_cut |= looked_at == LOOKED_AT_MAX;
-        *figures.verdicts.entry(row.get(1)?).or_default() += 1;
-        if let Some(silence) = row.get::<_, Option<String>>(2)? {
-            *figures.silences.entry(silence).or_default() += 1;
+        match row.get::<_, Option<String>>(2)? {
+            None => *figures.verdicts.entry(row.get(1)?).or_default() += 1,
+            Some(silence) => *figures.silences.entry(silence).or_default() += 1,
         }
         figures.asked_us.push(micros(row, 3)?.unwrap_or(0));
     }

@@ -105,6 +105,11 @@ impl HistoryStore for Sqlite {
         .await
     }
 
+    async fn message_of_call(&self, app: &AppId, row: i64) -> Stored<Option<MessageId>> {
+        let app = app.clone();
+        self.read(move |db, _| calls::message_of(db, &app, row).map_err(fault)).await
+    }
+
     async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Stored<Vec<KeptNotice>> {
         let app = app.clone();
         self.read(move |db, _| notices::list(db, &app, below, limit).map_err(fault)).await

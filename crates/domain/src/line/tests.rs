@@ -457,3 +457,21 @@ fn nothing_is_fetched_before_what_was_forgotten_is_written() {
     rig.goes(1, 200);
     rig.goes(2, 200);
 }
+
+#[test]
+fn without_order_what_memory_lets_go_of_is_found_again_whichever_came_back_last() {
+    let mut rig = Rig::with(Some(0), 64, Bounds::default());
+    rig.commit(["a", "a", "a"]);
+    let mut out = rig.take_all();
+    assert_eq!(sequences(&out), [1, 2, 3]);
+    let third = out.pop().expect("the third");
+    for one in out {
+        rig.end(one, &answer(500));
+    }
+    rig.line.forget_what_waits();
+    rig.end(third, &answer(200));
+    rig.tick = MINUTE_MS;
+    let mut went = sequences(&rig.take_all());
+    went.sort_unstable();
+    assert_eq!(went, [1, 2]);
+}

@@ -143,7 +143,7 @@ pub struct Figures {
     pub waiting_bytes: i64,
     pub oldest_waiting_at: Option<Time>,
     pub failing_since: Option<Time>,
-    /// Calls of `before_message` by verdict, and those of them that got no usable answer by cause.
+    /// Calls of `before_message` by the verdict of their answer, and those without a usable one by cause.
     pub verdicts: BTreeMap<String, u64>,
     pub silences: BTreeMap<String, u64>,
     pub asked_us: Vec<u64>,
@@ -171,7 +171,7 @@ pub struct AskedCall {
 /// Which calls of `before_message` are listed.
 #[derive(Debug, Clone, Default)]
 pub struct CallFilter {
-    /// `pass`, `inject`, `replace` or `drop`.
+    /// Only those whose answer was `pass`, `inject`, `replace` or `drop`.
     pub verdict: Option<String>,
     /// Only those without a usable answer.
     pub is_silent: bool,
@@ -299,6 +299,8 @@ pub trait HistoryStore: Send + Sync {
         filter: CallFilter,
         below: i64,
     ) -> Stored<CallPage>;
+    /// The message that the call of this row was about, where the event that it names made one that is kept.
+    async fn message_of_call(&self, app: &AppId, row: i64) -> Stored<Option<MessageId>>;
     /// Newest first, below a row.
     async fn notices(&self, app: &AppId, below: i64, limit: i64) -> Stored<Vec<KeptNotice>>;
 }

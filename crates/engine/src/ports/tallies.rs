@@ -43,6 +43,8 @@ pub struct Standing {
     pub waiting_bytes_max: i64,
     pub oldest_waiting_at: Option<Time>,
     pub failing_since: Option<Time>,
+    /// The status or named failure of the last of its newest attempts that failed, where it is failing.
+    pub last_failure: Option<String>,
 }
 
 #[async_trait]

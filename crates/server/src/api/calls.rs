@@ -19,7 +19,7 @@ use super::test_events::VerdictName;
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct CallsQuery {
-    /// Those with this verdict, or `silent` for those without a usable answer.
+    /// Those whose answer was this, or `silent` for those without a usable answer.
     #[param(inline)]
     pub verdict: Option<WantedVerdict>,
 }
@@ -58,6 +58,7 @@ pub struct CallShown {
     event_id: Option<String>,
     conversation_id: String,
     sender: String,
+    /// That of the answer, or what the webhook's `onFailure` made of its silence.
     #[schema(value_type = VerdictName)]
     verdict: String,
     /// Why there was no usable answer, where there was none.
@@ -93,7 +94,7 @@ pub async fn list_calls(
     Ok(with_cursor(items, limit, page.next.map(|row| row.to_string())))
 }
 
-/// `verdict` is one of the four, or `silent` for those without a usable answer.
+/// `verdict` is one of the four that an answer may be, or `silent` for those without a usable one.
 pub fn filter(params: &Params, limit: i64) -> Result<CallFilter, Refusal> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (verdict, is_silent) = match params.text("verdict") {

@@ -48,7 +48,10 @@ fn describe() {
     metrics::describe_counter!("chathook_messages_total", "Messages stored, by origin");
     metrics::describe_counter!("chathook_attempts_total", "Webhook requests made, by outcome");
     metrics::describe_histogram!("chathook_attempt_seconds", "How long webhook requests took");
-    metrics::describe_counter!("chathook_before_message_total", "Answers of before_message, by verdict");
+    metrics::describe_counter!(
+        "chathook_before_message_total",
+        "Calls of before_message, by verdict; silent: without a usable answer"
+    );
     metrics::describe_gauge!("chathook_attempts_under_way", "Attempts in flight or not settled yet");
 }
 

@@ -137,7 +137,7 @@ pub struct AttemptsCounted {
     total_us: Option<PercentilesShown>,
 }
 
-/// Calls of `before_message`, by verdict; `silent` are those of them without a usable answer.
+/// Calls of `before_message`, by the verdict of their answer; `silent` are those without a usable one.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AskedCounted {
@@ -229,7 +229,10 @@ pub struct NeedShown {
     /// Nothing is wrong; it is only not finished.
     is_mild: bool,
     sentence: String,
-    cure: &'static str,
+    cure: String,
+    /// The outcome of an attempt, or the cause of a silence, that is behind it, where one is known.
+    #[schema(required)]
+    cause: Option<String>,
     /// Since when, or of a rotation until when, where that is known.
     #[schema(required)]
     since: Option<i64>,
@@ -317,8 +320,8 @@ impl HealthShown {
             series: SeriesShown::of(&health.series),
             circuit: health.now.circuit.as_ref().map(CircuitShown::of),
             before_message_circuit: HookCircuitShown {
-                state: if health.hook_probe_at.is_some() { "open" } else { "closed" },
-                probe_at: health.hook_probe_at.map(Time::seconds),
+                state: if health.now.hook.probe_at.is_some() { "open" } else { "closed" },
+                probe_at: health.now.hook.probe_at.map(Time::seconds),
             },
             circuit_history: health.turns.iter().map(TurnShown::of).collect(),
             waiting: standing.map(|standing| BacklogShown {
@@ -407,7 +410,8 @@ impl NeedShown {
             kind: need.kind.as_str(),
             is_mild: need.kind.is_mild(),
             sentence: need.sentence.clone(),
-            cure: need.cure,
+            cure: need.cure.clone(),
+            cause: need.cause.clone(),
             since: need.since.map(Time::seconds),
         }
     }

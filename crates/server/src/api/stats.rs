@@ -70,8 +70,9 @@ pub struct WaitingStats {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AskedStats {
+    /// Those that got a usable answer.
     by_verdict: BTreeMap<String, u64>,
-    /// Those that got no usable answer, by cause.
+    /// Those that got none, by cause.
     by_silence: BTreeMap<String, u64>,
     #[schema(required)]
     took_us: Option<PercentilesShown>,

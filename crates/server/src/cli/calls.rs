@@ -12,7 +12,7 @@ use super::remote::Remote;
 pub struct Calls {
     /// The webhook's id
     id: String,
-    /// Only those that came to this; 'silent' are those without a usable answer
+    /// Only those whose answer was this; 'silent' are those without a usable answer
     #[arg(long, value_parser = ["pass", "inject", "replace", "drop", "silent"])]
     verdict: Option<String>,
     #[command(flatten)]
@@ -31,10 +31,10 @@ pub async fn list(remote: &Remote, asked: &Calls) -> anyhow::Result<()> {
                 out.time_ms(&call["atMs"]),
                 Cell::of(&call["conversationId"]),
                 Cell::of(&call["sender"]),
-                verdict(&call["verdict"]),
+                verdict(call),
                 Cell::of(&call["silence"]),
                 took(&call["tookUs"]),
-                Cell::of(&call["effect"]),
+                effect(call),
             ]);
         }
         out.table(&table)
@@ -43,12 +43,20 @@ pub async fn list(remote: &Remote, asked: &Calls) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn verdict(value: &Value) -> Cell {
-    let text = value.as_str().unwrap_or("-");
-    let tone = match text {
-        "pass" => Tone::Good,
-        "drop" => Tone::Bad,
-        _ => Tone::Open,
-    };
-    Cell::toned(tone, text)
+/// Silence is no verdict of the endpoint's, whatever it means to the message.
+fn verdict(call: &Value) -> Cell {
+    match (call["silence"].is_null(), call["verdict"].as_str().unwrap_or("-")) {
+        (false, _) => Cell::toned(Tone::Bad, "silent"),
+        (true, text @ "pass") => Cell::toned(Tone::Good, text),
+        (true, text @ "drop") => Cell::toned(Tone::Bad, text),
+        (true, text) => Cell::toned(Tone::Open, text),
+    }
+}
+
+fn effect(call: &Value) -> Cell {
+    match (call["silence"].is_null(), call["verdict"].as_str()) {
+        (true, _) => Cell::of(&call["effect"]),
+        (false, Some("drop")) => Cell::new("refused, as onFailure says"),
+        (false, _) => Cell::new("let through, as onFailure says"),
+    }
 }

@@ -81,9 +81,13 @@ fn details(entry: &Value) -> Cell {
     let of = |name: &str| text(&entry[name]);
     match entry["what"].as_str().unwrap_or_default() {
         "before_message" => {
-            let silence = entry["silence"].as_str().map_or_else(String::new, |cause| format!(" ({cause})"));
             let took = entry["tookUs"].as_u64().map(duration).unwrap_or_default();
-            Cell::new(&format!("{}: {}{silence} in {took}", of("webhook"), of("verdict")))
+            let verdict = match (entry["silence"].as_str(), of("verdict")) {
+                (None, verdict) => verdict.to_owned(),
+                (Some(cause), "drop") => format!("silent ({cause}), refused"),
+                (Some(cause), _) => format!("silent ({cause}), let through"),
+            };
+            Cell::new(&format!("{}: {verdict} in {took}", of("webhook")))
         }
         "accepted" => {
             let over = entry["platform"].as_str().map_or_else(String::new, |name| format!(" over {name}"));

@@ -1,8 +1,10 @@
 //! Calls of `before_message`: how they went of late, and each with its verdict, its time, and what it did.
 
 use askama::Template;
+use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 use chathook_domain::ids::WebhookId;
+use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::stats::Percentiles;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::Effect;
@@ -10,7 +12,9 @@ use chathook_engine::ports::history::{AskedCall, Figures};
 
 use super::moment::Moment;
 use super::page::{Answer, Page, PageParams, Section, Visit, render};
+use super::paths::{HookLink, HookPart, Paths};
 use super::span::micros;
+use super::told::Told;
 use super::{ROOT, Routes};
 use crate::api::calls::filter;
 use crate::api::extract::Ids;
@@ -25,11 +29,13 @@ const VERDICTS: &[(&str, &str)] = &[
     ("inject", "inject"),
     ("replace", "replace"),
     ("drop", "drop"),
-    ("silent", "no usable answer"),
+    ("silent", "silent: no usable answer"),
 ];
 
 pub fn routes() -> Routes {
-    Routes::new().route("/apps/{app_id}/before-message", get(list_calls))
+    Routes::new()
+        .route("/apps/{app_id}/before-message", get(list_calls))
+        .route("/apps/{app_id}/before-message/{row}/message", get(show_message_of_call))
 }
 
 #[derive(Template)]
@@ -41,6 +47,7 @@ struct CallsPage {
     webhook: String,
     verdict: String,
     verdicts: &'static [(&'static str, &'static str)],
+    links: Vec<HookLink>,
     figures: Option<FiguresShown>,
     calls: Vec<CallLine>,
     first: Option<String>,
@@ -48,21 +55,28 @@ struct CallsPage {
 }
 
 struct FiguresShown {
+    asked: u64,
+    /// Of those that got a usable answer.
     verdicts: Vec<(String, u64)>,
-    silences: Vec<(String, u64)>,
+    silent: u64,
+    silences: Vec<(Told, u64)>,
     took: Option<[String; 3]>,
     is_cut: bool,
 }
 
 struct CallLine {
     at: Moment,
-    verdict: String,
+    word: String,
     tone: &'static str,
-    silence: Option<String>,
     did: String,
+    silence: Option<Told>,
     took: String,
     sender: String,
+    sender_url: String,
     conversation: String,
+    conversation_url: String,
+    /// Of one that went on.
+    message_url: Option<String>,
 }
 
 async fn list_calls(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
@@ -81,6 +95,7 @@ async fn list_calls(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> 
         webhook: webhook.clone().unwrap_or_default(),
         verdict: params.text("verdict").unwrap_or_default().to_owned(),
         verdicts: VERDICTS,
+        links: Vec::new(),
         figures: None,
         calls: Vec::new(),
         first: None,
@@ -92,7 +107,10 @@ async fn list_calls(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> 
             visit.engine().calls(&app.id, &id, filter(&params, PER_PAGE)?, row_cursor(&params)?).await?;
         let (figures, _) = visit.engine().figures(&app.id, &id, MINUTES).await?;
         shown.figures = Some(FiguresShown::of(figures));
-        shown.calls = found.calls.iter().map(CallLine::of).collect();
+        let paths = Paths::of(&app);
+        shown.calls = found.calls.iter().map(|call| CallLine::of(call, &paths)).collect();
+        let hook = all.iter().find(|hook| hook.id == id);
+        shown.links = hook.map(|hook| paths.hook_links(hook, HookPart::BeforeMessage)).unwrap_or_default();
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("webhook", &webhook), ("verdict", &shown.verdict)])
             .finish();
@@ -106,11 +124,27 @@ async fn list_calls(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> 
     render(&shown)
 }
 
+/// Leads on to the message that a call was about.
+async fn show_message_of_call(visit: Visit, Ids((app, row)): Ids<(String, String)>) -> Answer {
+    let app = visit.app(&app).await?;
+    let call = row.parse().ok();
+    let message = match call {
+        Some(row) => visit.engine().message_of_call(&app.id, row).await?,
+        None => None,
+    };
+    let gone = || Refusal::new(Code::MessageNotFound, "No message is kept that came of this call.");
+    let id = message.ok_or_else(gone)?;
+    Ok(Redirect::to(&Paths::of(&app).message(&id.to_string())).into_response())
+}
+
 impl FiguresShown {
     fn of(figures: Figures) -> Self {
+        let silent = figures.silences.values().sum();
         Self {
+            asked: figures.verdicts.values().sum::<u64>() + silent,
             verdicts: figures.verdicts.into_iter().collect(),
-            silences: figures.silences.into_iter().collect(),
+            silent,
+            silences: Told::of_counts(&figures.silences),
             took: Percentiles::of(figures.asked_us).map(|p| [p.p50, p.p90, p.p99].map(micros)),
             is_cut: figures.is_cut,
         }
@@ -118,22 +152,27 @@ impl FiguresShown {
 }
 
 impl CallLine {
-    fn of(call: &AskedCall) -> Self {
-        let tone = match (call.verdict.as_str(), &call.silence) {
-            ("drop", _) => "bad",
-            (_, Some(_)) => "warn",
-            ("inject" | "replace", None) => "accent",
-            _ => "good",
+    fn of(call: &AskedCall, paths: &Paths) -> Self {
+        let (word, tone) = match (&call.silence, call.verdict.as_str()) {
+            (Some(_), _) => ("silent", "warn"),
+            (None, word @ "drop") => (word, "bad"),
+            (None, word @ ("inject" | "replace")) => (word, "accent"),
+            (None, word) => (word, "good"),
         };
+        let (sender, conversation) = (call.sender.to_string(), call.conversation.to_string());
+        let has_message = call.event.is_some() && call.verdict != "drop";
         Self {
             at: Moment(call.at),
-            verdict: call.verdict.clone(),
+            word: word.to_owned(),
             tone,
-            silence: call.silence.clone(),
             did: did(call.effect.as_ref(), &call.verdict, call.silence.is_some()),
+            silence: call.silence.as_deref().map(Told::of),
             took: micros(call.took_us),
-            sender: call.sender.to_string(),
-            conversation: call.conversation.to_string(),
+            sender_url: paths.person(&sender),
+            sender,
+            conversation_url: paths.conversation(&conversation),
+            conversation,
+            message_url: has_message.then(|| paths.message_of_call(call.row)),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Tells open pages by Server-Sent Events that something of their app has happened, so that they fetch themselves again.
-//! A stream looks twice a second at the engine's pulse of the app, a sum of counters that are kept in memory anyway: who
+//! A stream looks twice a second at the engine's pulse of the app, a counter in memory: who
 //! sends or delivers knows of no stream and waits for none, a thousand changes are one event, and with no page open
 //! nothing looks. An event has no data and is a hint: pages fetch themselves now and then without one.
 

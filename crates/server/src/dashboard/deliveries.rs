@@ -13,6 +13,7 @@ use chathook_engine::ports::history::{Delivery, DeliveryFilter};
 
 use super::moment::Moment;
 use super::page::{Answer, Page, PageParams, Section, Visit, render};
+use super::paths::{HookLink, HookPart, Paths};
 use super::{ROOT, Routes, span};
 use crate::api::deliveries::trigger;
 use crate::api::extract::Ids;
@@ -33,7 +34,8 @@ struct DeliveriesPage {
     triggers: Vec<&'static str>,
     asked: Asked,
     lines: Vec<Line>,
-    replay_url: Option<String>,
+    /// The pages of the one webhook whose deliveries these are.
+    links: Vec<HookLink>,
     first: Option<String>,
     next: Option<String>,
     /// One request looks at so many rows; the list goes on with the next page although this one is short.
@@ -101,8 +103,11 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
         webhooks: webhooks.iter().map(|webhook| webhook.id.to_string()).collect(),
         statuses: Status::ALL.map(Status::as_str).to_vec(),
         triggers: Trigger::ALL.map(Trigger::id).to_vec(),
-        replay_url: (!asked.webhook.is_empty())
-            .then(|| format!("{ROOT}/apps/{}/webhooks/{}/replays", app.id, asked.webhook)),
+        links: webhooks
+            .iter()
+            .find(|webhook| webhook.id.as_str() == asked.webhook)
+            .map(|webhook| Paths::of(&app).hook_links(webhook, HookPart::Deliveries))
+            .unwrap_or_default(),
         asked,
         first: params.text("cursor").map(|_| format!("{base}?{query}")),
         next: next.map(|cursor| format!("{base}?{query}&cursor={cursor}")),

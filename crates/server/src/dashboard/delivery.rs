@@ -17,6 +17,8 @@ use super::deliveries::Line;
 use super::form::Form;
 use super::moment::Moment;
 use super::page::{Answer, Flash, Page, Section, Visit, render};
+use super::paths::Paths;
+use super::told::Told;
 use super::waterfall::Waterfall;
 use super::{ROOT, Routes};
 use crate::api::deliveries::parse_ids;
@@ -29,7 +31,7 @@ pub fn routes() -> Routes {
     Routes::new()
         .route(one, get(show_delivery))
         .route(&format!("{one}/retry"), post(retry_delivery))
-        .route(&format!("{one}/cancel"), post(cancel_delivery))
+        .route(&format!("{one}/cancel"), get(show_cancel).post(cancel_delivery))
 }
 
 #[derive(Template)]
@@ -46,6 +48,17 @@ struct DeliveryPage {
     request: Option<RequestShown>,
     may: May,
     webhook_url: String,
+    health_url: String,
+}
+
+/// Asks before what cannot be taken back.
+#[derive(Template)]
+#[template(path = "dashboard/delivery_cancel.html")]
+struct CancelPage {
+    page: Page,
+    here: String,
+    id: String,
+    webhook: String,
 }
 
 struct Link {
@@ -63,6 +76,8 @@ struct AttemptLine {
     number: u32,
     outcome: String,
     is_success: bool,
+    /// What the outcome means, where it is no success.
+    told: Option<Told>,
     detail: Option<String>,
     address: Option<String>,
     started_at: Moment,
@@ -101,7 +116,8 @@ async fn show_delivery(visit: Visit, Ids(ids): DeliveryPath) -> Answer {
         attempts: attempt_lines(&detail),
         request,
         may: may(delivery.id, delivery.status),
-        webhook_url: format!("{ROOT}/apps/{}/webhooks/{webhook}", app.id),
+        webhook_url: Paths::of(&app).webhook(webhook.as_str()),
+        health_url: Paths::of(&app).health(webhook.as_str()),
     })
 }
 
@@ -112,6 +128,16 @@ async fn retry_delivery(visit: Visit, Ids(ids): DeliveryPath, _: Form) -> Answer
         Ok(retried) => visit.done(&place(retried.detail.delivery.id), &retried.sentence()),
         Err(refusal) => visit.leave(&place(id), Flash::bad(refusal.message)),
     }
+}
+
+async fn show_cancel(visit: Visit, Ids(ids): DeliveryPath) -> Answer {
+    let (app, webhook, id) = parse_ids(&ids)?;
+    let app = visit.app(app.as_str()).await?;
+    visit.engine().delivery(&app.id, &webhook, id).await?;
+    let here = format!("{}/deliveries/{id}", Paths::of(&app).webhook(webhook.as_str()));
+    let page = visit.page_of(&app, Section::Deliveries, "Cancel").await?;
+    let page = page.under(&format!("Delivery {id}"), &here);
+    render(&CancelPage { page, here, id: id.to_string(), webhook: webhook.to_string() })
 }
 
 async fn cancel_delivery(visit: Visit, Ids(ids): DeliveryPath, _: Form) -> Answer {
@@ -146,9 +172,11 @@ fn attempt_lines(detail: &DeliveryDetail) -> Vec<AttemptLine> {
 
 impl AttemptLine {
     fn of(attempt: &Attempt, scale_us: u64) -> Self {
+        let is_success = attempt.outcome.len() == 3 && attempt.outcome.starts_with('2');
         Self {
             number: attempt.attempt,
-            is_success: attempt.outcome.len() == 3 && attempt.outcome.starts_with('2'),
+            is_success,
+            told: (!is_success).then(|| Told::of(&attempt.outcome)),
             outcome: attempt.outcome.clone(),
             detail: attempt.detail.clone(),
             address: attempt.address.clone(),

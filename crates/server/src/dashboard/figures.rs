@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chathook_domain::needs::Need;
+use chathook_domain::delivery::Status;
+use chathook_domain::needs::{Need, NeedKind};
 use chathook_domain::tally::{Cause, Count, Span, Step, Tally};
 use chathook_engine::health::{Series, Window};
 
 use super::moment::Moment;
 use super::page::{PageError, PageParams};
+use super::paths::Paths;
 use super::plot::{Axis, LAYERS_MAX, Plot, Scale, Values, duration, lines, number, stacked};
 
 /// The two spans that pages show.
@@ -69,44 +71,80 @@ pub struct NeedLine {
     pub url: String,
     pub word: &'static str,
     pub sentence: String,
-    pub cure: &'static str,
+    pub cure: String,
+    /// The code of the outcome or silence behind it, as logs and documents have it.
+    pub cause: Option<String>,
     pub is_mild: bool,
-    pub since: Option<Moment>,
+    /// Since when, or of a rotation until when.
+    pub when: Option<(&'static str, Moment)>,
+    /// Pages that help.
+    pub links: Vec<NeedLink>,
+}
+
+pub struct NeedLink {
+    pub label: &'static str,
+    pub url: String,
 }
 
 impl NeedLine {
     #[must_use]
-    pub fn of(need: &Need, app_url: &str) -> Self {
+    pub fn of(need: &Need, paths: &Paths) -> Self {
+        let word_of_time = if need.kind == NeedKind::Rotation { "until" } else { "since" };
         Self {
             webhook: need.webhook.to_string(),
-            url: health_url(app_url, need.webhook.as_str()),
+            url: paths.health(need.webhook.as_str()),
             word: word_of(need),
             sentence: need.sentence.clone(),
-            cure: need.cure,
+            cure: need.cure.clone(),
+            cause: need.cause.clone(),
             is_mild: need.kind.is_mild(),
-            since: need.since.map(Moment),
+            when: need.since.map(|at| (word_of_time, Moment(at))),
+            links: links_of(need, paths),
         }
     }
 }
 
-#[must_use]
-pub fn health_url(app_url: &str, webhook: &str) -> String {
-    format!("{app_url}/webhooks/{webhook}/health")
+/// Where the cause is seen, and where it is cured.
+fn links_of(need: &Need, paths: &Paths) -> Vec<NeedLink> {
+    let id = need.webhook.as_str();
+    let link = |label, url| NeedLink { label, url };
+    let waiting = || link("What waits", paths.deliveries(id, Some(Status::Waiting)));
+    let test = || link("Send a test", format!("{}#test", paths.webhook(id)));
+    let change = |label| link(label, paths.webhook(id));
+    match need.kind {
+        NeedKind::SwitchedOff => vec![change("Enable it"), waiting(), test()],
+        NeedKind::Failing | NeedKind::CircuitOpen => vec![waiting(), test()],
+        NeedKind::Backlog | NeedKind::WaitsLong => vec![waiting()],
+        NeedKind::BeforeMessage => vec![link("Silent calls", paths.silent_calls(id)), test()],
+        NeedKind::Unsent => {
+            let failed = link("What failed", paths.deliveries(id, Some(Status::Failed)));
+            vec![failed, link("Replay", paths.replays(id))]
+        }
+        NeedKind::WaitsWhileDisabled => vec![change("Enable it"), waiting()],
+        NeedKind::Rotation => vec![link("Its secret", format!("{}#secret", paths.webhook(id)))],
+    }
 }
 
 fn word_of(need: &Need) -> &'static str {
-    use chathook_domain::needs::NeedKind;
     match need.kind {
         NeedKind::SwitchedOff => "switched off",
         NeedKind::Backlog => "backlog",
-        NeedKind::Failing => "failing",
-        NeedKind::CircuitOpen => "circuit open",
+        NeedKind::Failing | NeedKind::CircuitOpen => "failing",
         NeedKind::BeforeMessage => "silent",
         NeedKind::Unsent => "unsent",
         NeedKind::WaitsLong => "waits long",
         NeedKind::WaitsWhileDisabled => "disabled",
         NeedKind::Rotation => "rotating",
     }
+}
+
+/// How often `before_message` got no usable answer, where it was asked.
+#[must_use]
+pub fn silence_tile(total: &Tally) -> Option<Tile> {
+    let (asked, silent) = (total.asked(), total.of(Count::Silent));
+    let note = format!("of {} calls got no usable answer", number(float(asked)));
+    let tile = Tile::new("before_message silent", number(float(silent)), &note);
+    (asked > 0).then(|| tile.bad_if(silent * 20 > asked))
 }
 
 /// A series laid out by steps.
@@ -152,10 +190,12 @@ impl<'a> Chart<'a> {
 
     #[must_use]
     pub fn rates(&self) -> Plot {
-        let layers = vec![
+        let layers: Vec<Values> = [
             self.rate("Messages", |tally| tally.of(Count::Messages)),
             self.rate("Delivered", |tally| tally.of(Count::Delivered)),
-        ];
+        ]
+        .map(without_unfinished)
+        .into();
         let total = &self.series.total;
         let summary = format!(
             "{} messages and {} deliveries; per minute.",
@@ -196,10 +236,17 @@ impl<'a> Chart<'a> {
             Values { colour: Some(5), ..self.rate("Injected", |tally| tally.of(Count::Injected)) },
             Values { colour: Some(4), ..self.rate("Replaced", |tally| tally.of(Count::Replaced)) },
             Values { colour: Some(2), ..self.rate("Dropped", |tally| tally.of(Count::Dropped)) },
+            Values { colour: Some(3), ..self.rate("Silent", |tally| tally.of(Count::Silent)) },
         ];
-        let silent = self.series.total.of(Count::Silent);
-        let summary = format!("Calls of before_message by verdict, per minute; {silent} without an answer.");
-        stacked(("verdicts", "Verdicts of before_message per minute", summary), self.axis, layers, number)
+        let (asked, silent) = (self.series.total.asked(), self.series.total.of(Count::Silent));
+        let summary =
+            format!("{asked} calls of before_message, {silent} of them without a usable answer; per minute.");
+        stacked(
+            ("verdicts", "before_message per minute, by what came of it", summary),
+            self.axis,
+            layers,
+            number,
+        )
     }
 
     #[must_use]
@@ -244,6 +291,16 @@ impl<'a> Chart<'a> {
         let summary = format!("At most {peak} users were online at once.");
         lines(("online", "Users online", summary), self.axis, layers, scale, number)
     }
+}
+
+/// The step that we are in has not got all of its count yet: a line ends before it, unless it is above already.
+fn without_unfinished(mut layer: Values) -> Values {
+    if let [.., before, last] = &mut *layer.values
+        && *last < *before
+    {
+        *last = None;
+    }
+    layer
 }
 
 fn count_of(tally: &Tally, cause: Cause) -> u64 {
@@ -299,6 +356,18 @@ pub const fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_does_not_dive_in_the_step_that_is_not_over() {
+        let drawn = |values: [f64; 3]| {
+            let values = values.map(Some).to_vec();
+            let layer = Values { name: String::new(), note: String::new(), colour: None, values };
+            without_unfinished(layer).values[2]
+        };
+        assert_eq!(drawn([5.0, 5.0, 1.0]), None);
+        assert_eq!(drawn([0.0, 0.0, 3.0]), Some(3.0));
+        assert_eq!(drawn([0.0, 0.0, 0.0]), Some(0.0));
+    }
 
     #[test]
     fn what_is_not_all_is_not_shown_as_all() {

@@ -8,7 +8,8 @@ use axum::routing::get;
 use chathook_domain::app::App;
 use chathook_domain::event::Origin;
 use chathook_domain::ids::{Key, MessageId, Uid};
-use chathook_domain::message::Message;
+use chathook_domain::meaning::meaning;
+use chathook_domain::message::{Message, Receiver};
 use chathook_engine::caller::Caller;
 use chathook_engine::ports::history::{MessageHistory, OwedTo};
 use chathook_engine::ports::store::MessageFilter;
@@ -17,7 +18,9 @@ use super::calls::did;
 use super::deliveries::Line;
 use super::moment::Moment;
 use super::page::{Answer, Page, PageError, PageParams, Section, Visit, render};
+use super::paths::Paths;
 use super::span::micros;
+use super::told::Told;
 use super::{ROOT, Routes};
 use crate::api::extract::{Ids, message_id};
 use crate::api::lists::row_cursor;
@@ -44,7 +47,9 @@ struct Row {
     id: String,
     url: String,
     sender: String,
+    sender_url: String,
     conversation: String,
+    conversation_url: String,
     kind: String,
     sent_at: Moment,
     state: &'static str,
@@ -56,6 +61,8 @@ struct MessagePage {
     page: Page,
     row: Row,
     receiver: String,
+    /// Of a user; a group is its conversation.
+    receiver_url: String,
     entries: Vec<Entry>,
     webhooks: Vec<WebhookShare>,
     event_is_gone: bool,
@@ -72,8 +79,17 @@ struct Entry {
 /// What a webhook got of it.
 struct WebhookShare {
     webhook: String,
+    url: String,
+    /// What `before_message` made of it.
+    asked: Vec<AskedShare>,
     deliveries: Vec<Line>,
     nothing: Option<&'static str>,
+}
+
+struct AskedShare {
+    did: String,
+    took: String,
+    silence: Option<Told>,
 }
 
 async fn list_messages(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
@@ -121,12 +137,17 @@ async fn show_message(visit: Visit, Ids((app, id)): Ids<(String, String)>) -> An
     let app = visit.app(&app).await?;
     let history = visit.engine().message_history(&app.id, message_id(&id)?).await?;
     let message = &history.message;
+    let paths = Paths::of(&app);
     render(&MessagePage {
         page: visit.page_of(&app, Section::Messages, &format!("Message {}", message.id)).await?,
         row: Row::of(&app, message),
         receiver: format!("{} {}", message.receiver.kind(), message.receiver.id()),
+        receiver_url: match &message.receiver {
+            Receiver::User(uid) => paths.person(uid.as_str()),
+            Receiver::Group(_) => paths.conversation(message.conversation.as_str()),
+        },
         entries: entries(&app, &history),
-        webhooks: history.owed.iter().map(|owed| WebhookShare::of(&app, owed)).collect(),
+        webhooks: history.owed.iter().map(|owed| WebhookShare::of(&app, &history, owed)).collect(),
         event_is_gone: history.event_is_gone,
     })
 }
@@ -138,11 +159,14 @@ impl Row {
             (None, Some(_)) => "edited",
             (None, None) => "",
         };
+        let (paths, id) = (Paths::of(app), message.id.to_string());
         Self {
-            id: message.id.to_string(),
-            url: format!("{ROOT}/apps/{}/messages/{}", app.id, message.id),
+            url: paths.message(&id),
+            id,
             sender: message.sender.to_string(),
+            sender_url: paths.person(message.sender.as_str()),
             conversation: message.conversation.to_string(),
+            conversation_url: paths.conversation(message.conversation.as_str()),
             kind: format!("{} {}", message.category.as_str(), message.kind),
             sent_at: Moment(message.sent_at),
             state,
@@ -151,11 +175,23 @@ impl Row {
 }
 
 impl WebhookShare {
-    fn of(app: &App, owed: &OwedTo) -> Self {
+    fn of(app: &App, history: &MessageHistory, owed: &OwedTo) -> Self {
+        let calls = history.asked.iter().filter(|call| call.webhook == owed.webhook);
+        let asked: Vec<AskedShare> = calls
+            .map(|call| AskedShare {
+                did: did(call.effect.as_ref(), &call.verdict, call.silence.is_some()),
+                took: micros(call.took_us),
+                silence: call.silence.as_deref().map(Told::of),
+            })
+            .collect();
+        // To be asked is what it listened to.
+        let why = owed.owed_nothing.as_deref().filter(|why| asked.is_empty() || *why != "no_trigger");
         Self {
             webhook: owed.webhook.to_string(),
+            url: Paths::of(app).webhook(owed.webhook.as_str()),
+            nothing: why.map(why_nothing),
+            asked,
             deliveries: owed.deliveries.iter().map(|(one, _)| Line::of(app, &owed.webhook, one)).collect(),
-            nothing: owed.owed_nothing.as_deref().map(why_nothing),
         }
     }
 }
@@ -180,7 +216,7 @@ fn entries(app: &App, history: &MessageHistory) -> Vec<Entry> {
     };
     for call in &history.asked {
         let why =
-            call.silence.as_ref().map(|cause| format!(" (no usable answer: {cause})")).unwrap_or_default();
+            call.silence.as_ref().map(|cause| format!(" ({})", meaning(cause).says)).unwrap_or_default();
         let did = did(call.effect.as_ref(), &call.verdict, call.silence.is_some());
         let what = format!("before_message asked {}: {did}{why}, in {}", call.webhook, micros(call.took_us));
         let tone = if call.silence.is_some() { "warn" } else { "accent" };

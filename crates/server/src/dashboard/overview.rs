@@ -2,14 +2,16 @@
 
 use askama::Template;
 use axum::routing::get;
+use chathook_domain::delivery::Status;
 use chathook_domain::tally::{Count, Span};
 use chathook_engine::health::{AppHealth, Series, WebhookHealth};
 
 use super::Routes;
-use super::condition::tone_of;
-use super::figures::{Chart, NeedLine, Shown, Tile, float, health_url, share};
+use super::figures::{Chart, NeedLine, Shown, Tile, float, share, silence_tile};
 use super::page::{Answer, Page, PageParams, Section, Visit, render};
+use super::paths::Paths;
 use super::plot::{Plot, duration, number};
+use super::state::State;
 use crate::api::extract::Ids;
 
 pub fn routes() -> Routes {
@@ -34,12 +36,16 @@ struct OverviewPage {
 struct WebhookLine {
     id: String,
     url: String,
-    tone: &'static str,
-    state: &'static str,
+    state: State,
     delivered: String,
     success: String,
     p90: String,
     waiting: String,
+    waiting_url: String,
+    something_waits: bool,
+    /// How many calls of `before_message` were silent; `None` where there were none.
+    silent: Option<String>,
+    silent_url: String,
 }
 
 async fn show_overview(visit: Visit, Ids(app): Ids<String>, params: PageParams) -> Answer {
@@ -48,10 +54,11 @@ async fn show_overview(visit: Visit, Ids(app): Ids<String>, params: PageParams) 
     let health = visit.engine().app_health(&app.id, shown.window()?).await?;
     let page = visit.page_of(&app, Section::Overview, "Overview").await?;
     let app_url = page.app_url();
-    let needs = health.needs.iter().map(|need| NeedLine::of(need, &app_url)).collect();
-    let webhooks = health.webhooks.iter().map(|webhook| WebhookLine::of(webhook, &app_url)).collect();
+    let paths = Paths::of(&app);
+    let needs = health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect();
+    let webhooks = health.webhooks.iter().map(|webhook| WebhookLine::of(webhook, &paths)).collect();
     let total = &health.series.total;
-    let is_quiet = total.of(Count::Messages) == 0 && total.attempts() == 0;
+    let is_quiet = total.of(Count::Messages) == 0 && total.attempts() == 0 && total.asked() == 0;
     let (tiles, plots) = (tiles(&health, shown), plots(&health.series));
     render(&OverviewPage { page, app_url, shown, needs, tiles, plots, webhooks, is_quiet })
 }
@@ -72,7 +79,7 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
         || "nothing delivered".to_owned(),
         |p| format!("p90 {}, p99 {}", duration(float(p.p90)), duration(float(p.p99))),
     );
-    vec![
+    let mut tiles = vec![
         Tile::new("Messages", number(float(total.of(Count::Messages))), span),
         Tile::new("Delivered", number(float(total.of(Count::Delivered))), span),
         Tile::new(
@@ -97,7 +104,9 @@ fn tiles(health: &AppHealth, shown: Shown) -> Vec<Tile> {
         )
         .bad_if(failing > 0),
         Tile::new("Users online", number(float(health.online)), "now"),
-    ]
+    ];
+    tiles.extend(silence_tile(total));
+    tiles
 }
 
 fn plots(series: &Series) -> Vec<Plot> {
@@ -110,26 +119,24 @@ fn plots(series: &Series) -> Vec<Plot> {
 }
 
 impl WebhookLine {
-    fn of(health: &WebhookHealth, app_url: &str) -> Self {
+    fn of(health: &WebhookHealth, paths: &Paths) -> Self {
         let WebhookHealth { webhook, standing, day, .. } = health;
-        let (tone, state) = state_of(health);
+        let id = webhook.id.as_str();
+        let (asked, silent) = (day.asked(), day.of(Count::Silent));
         let waiting = standing.as_ref().map_or_else(String::new, |standing| number(float(standing.waiting)));
         let p90 = day.span(Span::ToDelivered).percentiles();
         Self {
             id: webhook.id.to_string(),
-            url: health_url(app_url, webhook.id.as_str()),
-            tone,
-            state,
+            url: paths.health(id),
+            state: State::of(health),
             delivered: number(float(day.of(Count::Delivered))),
             success: share(day.of(Count::Succeeded), day.attempts()),
             p90: p90.map_or_else(|| "–".to_owned(), |p| duration(float(p.p90))),
             waiting,
+            something_waits: standing.as_ref().is_some_and(|standing| standing.waiting > 0),
+            waiting_url: paths.deliveries(id, Some(Status::Waiting)),
+            silent: (asked > 0).then(|| format!("{} of {}", number(float(silent)), number(float(asked)))),
+            silent_url: paths.silent_calls(id),
         }
     }
-}
-
-/// The tone and the word of how a webhook stands.
-pub fn state_of(health: &WebhookHealth) -> (&'static str, &'static str) {
-    let condition = health.condition();
-    (tone_of(condition), condition.label())
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::form::{Filled, Form};
 use super::moment::Moment;
 use super::page::{Answer, Flash, Page, PageError, PageParams, Section, Visit, render, render_with};
+use super::paths::{HookLink, HookPart, Paths};
 use super::{ROOT, Routes, span};
 use crate::api::extract::{Ids, webhook_ids};
 use crate::api::lists::row_cursor;
@@ -45,6 +46,7 @@ pub fn routes() -> Routes {
 struct ReplaysPage {
     page: Page,
     webhook: String,
+    links: Vec<HookLink>,
     form: Filled,
     /// The webhook's triggers whose events are recorded.
     triggers: Vec<&'static str>,
@@ -101,6 +103,7 @@ async fn replays_page(
     Ok(ReplaysPage {
         page: page_of(visit, &app, &webhook.id, "Replay").await?,
         webhook: webhook.id.to_string(),
+        links: Paths::of(&app).hook_links(&webhook, HookPart::Replays),
         form: if form.refusal().is_some() { form } else { fresh_form(&webhook) },
         triggers: recorded(&webhook),
         is_off: !webhook.is_on(),

@@ -117,7 +117,8 @@ fn calls(operation: &str, first: &Request, world: &World) -> Vec<(u16, Request)>
         "create_replay" => vec![with(json!({"since": 0, "until": 2_000_000_000, "status": "failed"}))],
         "list_replays" => vec![of_webhook("closed", "/replays")],
         "send_test" => {
-            let answers = [json!({"action": "do_not_propagate", "reason": "rude"}), json!({"action": "dropp"})];
+            let answers =
+                [json!({"action": "do_not_propagate", "reason": "rude"}), json!({"action": "dropp"})];
             world.audit.answer(answers.iter().map(Answer::json));
             let asked = json!({"trigger": "before_message"});
             let (status, silent) = of_webhook("broken", "/test");

@@ -13,7 +13,7 @@ use crate::requests::operations;
 use crate::schema::Schemas;
 
 /// Flags of other programs, and of `scripts/bench`.
-const OTHERS: [&str; 6] = ["--file", "--full", "--help", "--path", "--release", "--version"];
+const OTHERS: [&str; 7] = ["--file", "--full", "--help", "--only", "--path", "--release", "--version"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

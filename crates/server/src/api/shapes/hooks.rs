@@ -37,15 +37,16 @@ pub struct Webhook {
     pub listener: Option<ListenerShown>,
 }
 
-/// How a webhook stands, the worst that is true of it: the server switched it off, a person disabled it, its circuit
-/// is open, its endpoint asked for a pause, nothing has succeeded since something failed, or none of these.
+/// How a webhook stands, the worst that is true of it: the server switched it off, a person disabled it, nothing has
+/// succeeded since something failed, it gives `before_message` no usable answer, its endpoint asked for a pause, or
+/// none of these.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum WebhookState {
     On,
-    Failing,
     Paused,
-    CircuitOpen,
+    Silent,
+    Failing,
     Disabled,
     SwitchedOff,
 }

@@ -2,18 +2,20 @@
 
 use askama::Template;
 use axum::routing::{get, post};
-use chathook_domain::ids::Time;
+use chathook_domain::delivery::Status;
 use chathook_domain::listener::place;
 use chathook_domain::retention::HELD_DAYS;
 use chathook_domain::trigger::Trigger;
-use chathook_domain::webhook::{OnFailure, Patience, Webhook};
-use chathook_engine::condition::Condition;
+use chathook_domain::webhook::{OnFailure, Patience};
+use chathook_engine::health::{WebhookHealth, Window};
 use chathook_engine::ports::history::Figures;
 
 use super::Routes;
-use super::condition::tone_of;
+use super::figures::NeedLine;
 use super::moment::Moment;
 use super::page::{Answer, Page, PageError, Section, Visit, render};
+use super::paths::{HookLink, HookPart, Paths};
+use super::state::State;
 use crate::api::extract::{Ids, webhook_ids};
 
 mod edit;
@@ -50,22 +52,7 @@ struct Line {
     name: String,
     endpoint: String,
     triggers: Vec<&'static str>,
-    condition: Condition,
-}
-
-impl Line {
-    const fn tone(&self) -> &'static str {
-        tone_of(self.condition)
-    }
-}
-
-/// How a webhook stands, for a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    On,
-    FailingSince(Moment),
-    Disabled,
-    SwitchedOff { why: String },
+    state: State,
 }
 
 #[derive(Template)]
@@ -73,17 +60,13 @@ enum State {
 struct WebhookPage {
     page: Page,
     here: String,
+    links: Vec<HookLink>,
     hook: Shown,
-    condition: Condition,
+    needs: Vec<NeedLine>,
     waiting: Waiting,
+    waiting_url: String,
     triggers: Vec<TriggerLine>,
     tested: Option<TestedView>,
-}
-
-impl WebhookPage {
-    const fn tone(&self) -> &'static str {
-        tone_of(self.condition)
-    }
 }
 
 /// A webhook as its page tells it.
@@ -118,18 +101,19 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
     let app = visit.app(&app).await?;
     let page = visit.page_of(&app, Section::Webhooks, Section::Webhooks.label()).await?;
     let here = page.section_url(&Section::Webhooks);
-    let webhooks = visit.engine().webhooks(&app.id).await?;
-    let conditions = visit.engine().conditions(&app.id, &webhooks).await?;
-    let lines = webhooks.iter().zip(conditions).map(|(webhook, condition)| Line {
-        url: format!("{here}/{}", webhook.id),
-        id: webhook.id.to_string(),
-        name: webhook.config.name.clone(),
-        endpoint: place(&webhook.config.url).to_owned(),
-        triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
-        condition,
-    });
-    let lines = lines.collect();
-    render(&ListPage { page, lines })
+    let health = visit.engine().app_health(&app.id, Window::of(1, None)?).await?;
+    let line = |health: &WebhookHealth| {
+        let webhook = &health.webhook;
+        Line {
+            url: format!("{here}/{}", webhook.id),
+            id: webhook.id.to_string(),
+            name: webhook.config.name.clone(),
+            endpoint: place(&webhook.config.url).to_owned(),
+            triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
+            state: State::of(health),
+        }
+    };
+    render(&ListPage { page, lines: health.webhooks.iter().map(line).collect() })
 }
 
 async fn show_webhook(visit: Visit, Ids(ids): Ids<(String, String)>) -> Answer {
@@ -144,9 +128,11 @@ async fn webhook_page(
 ) -> Result<WebhookPage, PageError> {
     let (app, id) = webhook_ids(app, id)?;
     let app = visit.engine().app(&app).await?;
-    let webhook = visit.engine().webhook(&app.id, &id).await?;
+    let health = visit.engine().endpoint_health(&app.id, &id, Window::of(1, None)?).await?;
+    let webhook = &health.now.webhook;
     let (figures, _) = visit.engine().figures(&app.id, &id, 1).await?;
     let page = visit.page_of(&app, Section::Webhooks, &webhook.config.name).await?;
+    let paths = Paths::of(&app);
     let here = format!("{}/{id}", page.section_url(&Section::Webhooks));
     let triggers = Trigger::ALL.into_iter().map(|trigger| TriggerLine {
         id: trigger.id(),
@@ -156,34 +142,19 @@ async fn webhook_page(
     Ok(WebhookPage {
         page,
         here,
+        links: paths.hook_links(webhook, HookPart::About),
+        needs: health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect(),
         waiting: Waiting::of(&figures),
+        waiting_url: paths.deliveries(id.as_str(), Some(Status::Waiting)),
         triggers: triggers.collect(),
-        hook: Shown::of(&webhook, figures.failing_since),
-        condition: visit.engine().condition(&app.id, &webhook).await?,
+        hook: Shown::of(&health.now),
         tested,
     })
 }
 
-impl State {
-    fn of(webhook: &Webhook, failing_since: Option<Time>) -> Self {
-        match (&webhook.switched_off, webhook.config.enabled, failing_since) {
-            (Some(why), _, _) => Self::SwitchedOff { why: why.clone() },
-            (None, false, _) => Self::Disabled,
-            (None, true, Some(since)) => Self::FailingSince(Moment(since)),
-            (None, true, None) => Self::On,
-        }
-    }
-
-    const fn is_on(&self) -> bool {
-        match self {
-            Self::On | Self::FailingSince(_) => true,
-            Self::Disabled | Self::SwitchedOff { .. } => false,
-        }
-    }
-}
-
 impl Shown {
-    fn of(webhook: &Webhook, failing_since: Option<Time>) -> Self {
+    fn of(health: &WebhookHealth) -> Self {
+        let webhook = &health.webhook;
         let config = &webhook.config;
         let username = config.credentials.as_ref().map(|credentials| credentials.username.clone());
         Self {
@@ -191,7 +162,7 @@ impl Shown {
             name: config.name.clone(),
             endpoint: place(&config.url).to_owned(),
             username: username.filter(|_| config.use_basic_auth),
-            state: State::of(webhook, failing_since),
+            state: State::of(health),
             retries: config.retry_on_failure,
             drops_on_failure: config.on_failure == OnFailure::Drop,
             timeout_ms: config.timeout_ms,

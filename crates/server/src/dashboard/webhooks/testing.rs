@@ -1,5 +1,6 @@
 //! A sample event sent from the page of a webhook, with the request and the answer.
 
+use chathook_domain::meaning::meaning;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::verdict::Verdict;
 use chathook_engine::ports::endpoints::Phases;
@@ -13,6 +14,7 @@ use crate::dashboard::delivery::pretty;
 use crate::dashboard::form::Form;
 use crate::dashboard::page::{Answer, Visit, render};
 use crate::dashboard::span::micros;
+use crate::dashboard::told::Told;
 
 /// What came of a test, as the page tells it.
 pub struct TestedView {
@@ -20,6 +22,8 @@ pub struct TestedView {
     pub is_success: bool,
     /// A status, or a named failure.
     pub outcome: String,
+    /// What that means, where it is no success.
+    pub told: Option<Told>,
     pub detail: Option<String>,
     pub address: Option<String>,
     pub url: String,
@@ -50,6 +54,7 @@ impl TestedView {
         Self {
             trigger: Trigger::id(tested.trigger),
             is_success: tested.is_success,
+            told: (!tested.is_success).then(|| Told::of(&tested.attempt.outcome)),
             outcome: tested.attempt.outcome,
             detail: tested.attempt.detail,
             address: tested.attempt.address,
@@ -73,7 +78,7 @@ fn verdict(asked: &TestedVerdict) -> String {
         Verdict::Drop { reason: None } => "The message would be refused.".to_owned(),
     };
     match (&asked.judgement.silence, asked.judgement.verdict.warning()) {
-        (Some(cause), _) => format!("No usable answer ({cause}). {verdict}"),
+        (Some(cause), _) => format!("{} {verdict}", meaning(cause).sentence()),
         (None, Some(warning)) => format!("{verdict} {warning}"),
         (None, None) => verdict,
     }
