@@ -408,6 +408,31 @@ pub fn secret_file(about: &str, path: &str, mode: u32, readers: Readers) -> Find
     Finding::ok(about, format!("{path} has mode {mode:04o}"))
 }
 
+/// The directory of the store. What it holds is for the server's user alone.
+#[must_use]
+pub fn directory(about: &str, path: &str, mode: u32) -> Finding {
+    let mode = mode & 0o777;
+    let others = match mode {
+        mode if mode & 0o022 != 0 => "put files into it",
+        mode if mode & 0o077 != 0 => "look into it",
+        _ => return Finding::ok(about, path.to_owned()),
+    };
+    let seen = format!("{path} has mode {mode:04o}: others may {others}");
+    Finding::warning(about, seen, format!("chmod 700 {path}"))
+}
+
+/// The database. Nobody gets at it through a directory that is closed.
+#[must_use]
+pub fn database_file(about: &str, path: &str, mode: u32, directory_mode: u32) -> Finding {
+    let mode = mode & 0o777;
+    let seen = format!("{path} has mode {mode:04o}");
+    if mode & 0o077 == 0 || directory_mode & 0o011 == 0 {
+        return Finding::ok(about, seen);
+    }
+    let seen = format!("{seen}: others on this machine may read what people wrote");
+    Finding::warning(about, seen, format!("chmod 600 {path}*"))
+}
+
 /// A certificate that the server shows, or trusts.
 #[must_use]
 pub fn certificate(about: &str, chain: &[Certificate], now: Time) -> Finding {
@@ -461,6 +486,20 @@ fn span(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_others_may_read_is_warned_of() {
+        let of = |mode| directory("data directory", "d", mode).grade;
+        assert_eq!((of(0o40_700), of(0o40_500)), (Grade::Ok, Grade::Ok));
+        for mode in [0o755, 0o750, 0o711, 0o770, 0o702] {
+            assert_eq!(of(mode), Grade::Warning, "{mode:o}");
+        }
+        let of = |mode, directory| database_file("database file", "d/f", mode, directory).grade;
+        assert_eq!((of(0o100_600, 0o755), of(0o644, 0o700)), (Grade::Ok, Grade::Ok));
+        for (mode, directory) in [(0o644, 0o755), (0o640, 0o750), (0o604, 0o711)] {
+            assert_eq!(of(mode, directory), Grade::Warning, "{mode:o} in {directory:o}");
+        }
+    }
     use crate::finding::{Grade, is_fit};
 
     const NOW: Time = Time::from_ms(1_800_000_000_000);

@@ -50,6 +50,12 @@ pub struct Wish {
     pub password: Option<String>,
 }
 
+/// Where deliveries to this URL go, for people: of a listener its URL would say nothing.
+#[must_use]
+pub fn place(url: &EndpointUrl) -> &str {
+    if is_of_listener(url) { "chathook listen" } else { url.as_str() }
+}
+
 impl Listener {
     /// A listener of this name: 1 to 43 of `[A-Za-z0-9_-]`.
     pub fn named(app: &AppId, name: &str, keep: Keep) -> Result<Self, Refusal> {

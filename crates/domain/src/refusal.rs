@@ -58,6 +58,7 @@ codes! {
     MessageActionNotAllowed => "ERR_MESSAGE_ACTION_NOT_ALLOWED",
     BlockedByWebhook => "ERR_BLOCKED_BY_WEBHOOK",
     WebhookNotFound => "ERR_WEBHOOK_NOT_FOUND",
+    WebhookAlreadyExists => "ERR_WEBHOOK_ALREADY_EXISTS",
     WebhookLimit => "ERR_PLAN_QUOTA_RESTRICTION",
     WebhookOff => "ERR_WEBHOOK_OFF",
     TriggerNotFound => "ERR_TRIGGER_NOT_FOUND",

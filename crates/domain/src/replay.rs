@@ -91,6 +91,17 @@ impl Wanted {
         Ok(Self::Span { since: time(since), until: until.map(time), status, triggers })
     }
 
+    /// Refuses a span that has not begun: there is nothing in it, and most often a zone was mistaken.
+    pub fn check_begun(&self, now: Time) -> Result<(), Refusal> {
+        match self {
+            Self::Span { since, .. } if *since > now => {
+                let complaint = "is in the future, where nothing has happened yet";
+                Err(Refusal::field(Code::BadRequest, "since", complaint))
+            }
+            Self::Span { .. } | Self::One { .. } => Ok(()),
+        }
+    }
+
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
@@ -202,6 +213,14 @@ mod tests {
         let wanted = wanted(json!({"since": 5, "until": 6}));
         for (ms, is_in) in [(4_999, false), (5_000, true), (5_999, true), (6_000, false)] {
             assert_eq!(wanted.spans(Time::from_ms(ms)), is_in, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_span_that_has_not_begun_is_refused() {
+        let wanted = wanted(json!({"since": 5}));
+        for (now_ms, is_begun) in [(4_999, false), (5_000, true), (5_001, true)] {
+            assert_eq!(wanted.check_begun(Time::from_ms(now_ms)).is_ok(), is_begun, "{now_ms}");
         }
     }
 

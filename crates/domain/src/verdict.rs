@@ -46,7 +46,13 @@ pub struct Effect {
     /// The first names of the object that was placed under the webhook's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub injected: Vec<String>,
+    /// What stood as `action` and is none, most often a slip of the pen.
+    #[serde(default, rename = "unknownAction", skip_serializing_if = "Option::is_none")]
+    pub unknown_action: Option<String>,
 }
+
+/// What helps against an action that is none.
+pub const ACTIONS: &str = "The actions are 'do_not_propagate', which drops the message, and 'replace'.";
 
 impl Verdict {
     #[must_use]
@@ -64,7 +70,11 @@ impl Verdict {
     pub fn effect(&self) -> Option<Effect> {
         let effect = match self {
             Self::Pass => Effect::default(),
-            Self::Inject(object) => Effect { injected: names(object), ..Effect::default() },
+            Self::Inject(object) => Effect {
+                injected: names(object),
+                unknown_action: unknown_action(object),
+                ..Effect::default()
+            },
             Self::Replace { data, inject } => Effect {
                 replaced: names(data),
                 injected: inject.as_ref().map(names).unwrap_or_default(),
@@ -74,6 +84,32 @@ impl Verdict {
         };
         (effect != Effect::default()).then_some(effect)
     }
+
+    /// What stands as `action` in the answer and is none: the message goes on with it as with any other name, as it
+    /// must for those who only annotate, and a moderator who misspelt it moderates nothing.
+    #[must_use]
+    pub fn unknown_action(&self) -> Option<String> {
+        match self {
+            Self::Inject(object) => unknown_action(object),
+            Self::Pass | Self::Replace { .. } | Self::Drop { .. } => None,
+        }
+    }
+
+    /// That as a sentence with what helps.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let action = self.unknown_action()?;
+        Some(format!("The action '{action}' is unknown, so the message goes on. {ACTIONS}"))
+    }
+}
+
+fn unknown_action(object: &Map<String, Value>) -> Option<String> {
+    let action = match object.get("action")? {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+    };
+    Some(action.chars().take(NAME_CHARS_MAX).collect())
 }
 
 fn names(object: &Map<String, Value>) -> Vec<String> {
@@ -294,6 +330,24 @@ mod tests {
         let mut after = draft();
         assert!(apply(&mut after, &WebhookId::trusted("gate"), &verdict).is_err());
         assert_eq!(after, draft(), "it goes on as it was");
+    }
+
+    #[test]
+    fn an_action_that_is_none_is_named_and_the_message_goes_on_with_it() {
+        let verdict =
+            |body: Value| judge(&answered(200, body.to_string().as_bytes()), OnFailure::Drop).verdict;
+        for (action, named) in
+            [(json!("dropp"), "dropp"), (json!(7), "7"), (json!("x".repeat(99)), &"x".repeat(60))]
+        {
+            let verdict = verdict(json!({"action": action, "score": 1}));
+            assert!(matches!(&verdict, Verdict::Inject(object) if object["action"] == action));
+            assert_eq!(verdict.effect().and_then(|effect| effect.unknown_action).as_deref(), Some(named));
+            let warning = verdict.warning().expect("a warning");
+            assert!(warning.contains(named) && warning.contains("do_not_propagate"), "{warning}");
+        }
+        for body in [json!({"score": 1}), json!({"action": null}), json!({"action": "do_not_propagate"})] {
+            assert_eq!(verdict(body).warning(), None);
+        }
     }
 
     #[test]

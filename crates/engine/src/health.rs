@@ -243,7 +243,7 @@ impl Engine {
         Ok(Series { step, since, until, points, total })
     }
 
-    async fn webhook_health(
+    pub(crate) async fn webhook_health(
         &self,
         app: &AppId,
         webhook: Webhook,

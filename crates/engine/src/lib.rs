@@ -31,6 +31,7 @@ pub mod receipts;
 pub mod connections;
 pub mod history;
 pub mod health;
+pub mod condition;
 pub mod people;
 pub mod replay;
 pub mod test_event;

@@ -74,7 +74,7 @@ impl Engine {
             None => (self.make_webhook(app, listener.draft(wish, connection)?).await?, Found::Nothing),
             Some(webhook) if Listener::of(&webhook.config.url).is_none() => {
                 let complaint = format!("is taken: the webhook '{id}' is no listener");
-                return Err(Refusal::field(Code::BadRequest, "name", &complaint));
+                return Err(Refusal::field(Code::WebhookAlreadyExists, "name", &complaint));
             }
             Some(webhook) => {
                 let config = listener.resumed(&webhook.config, wish, connection)?;

@@ -30,6 +30,7 @@ impl Engine {
         let own = self.webhook(app, webhook).await?.triggers;
         let wanted = Wanted::parse(body, &own)?;
         let now = self.clock.now();
+        wanted.check_begun(now)?;
         let job = self.store.begin_replay(app, webhook, wanted, now).await.map_err(refuse)?;
         self.replay_nudge.notify_one();
         self.tallies.changed(app);

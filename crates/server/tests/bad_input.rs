@@ -439,6 +439,8 @@ async fn settings_and_apps_of_the_wrong_shape_are_refused_with_the_field() {
         (json!({"beforeMessageBudgetMs": 5_001}), "beforeMessageBudgetMs"),
         (json!({"beforeMessageOnEdit": 3}), "beforeMessageOnEdit"),
         (json!({"allowedOrigins": "x"}), "allowedOrigins"),
+        (json!({"allowedOrigins": ["https://a.example", "not an origin"]}), "allowedOrigins"),
+        (json!({"allowedOrigins": ["http://a.example/path"]}), "allowedOrigins"),
         (json!({"colour": "red"}), "colour"),
     ] {
         server.manage("PUT", &path, body).await.refused_for(400, "ERR_BAD_REQUEST", field);

@@ -38,15 +38,17 @@ async fn each_call_tells_what_it_did_to_the_message_the_newest_first() {
         Answer::json(&json!({})),
         Answer::json(&json!({"lang": "en"})),
         Answer::json(&replace),
+        Answer::json(&json!({"action": "dropp"})),
         Answer::json(&json!({"action": "do_not_propagate", "reason": "spam"})),
         Answer::status(500),
     ])
     .await;
     let listed = calls(&server, &app, "").await;
-    assert_eq!(column(&listed, "verdict"), ["pass", "drop", "replace", "inject", "pass"]);
+    assert_eq!(column(&listed, "verdict"), ["pass", "drop", "inject", "replace", "inject", "pass"]);
     let effects = [
         Value::Null,
         json!({"reason": "spam"}),
+        json!({"injected": ["action"], "unknownAction": "dropp"}),
         json!({"replaced": ["text"], "injected": ["score"]}),
         json!({"injected": ["lang"]}),
         Value::Null,

@@ -174,6 +174,8 @@ async fn a_span_is_replayed_with_progress_and_mistakes_stand_at_their_fields() {
     let backwards =
         [("since", "2025-01-02T00:00"), ("until", "2025-01-01T00:00"), ("triggers", "after_message")];
     assert!(text(&browser.submit(&all, &backwards).await).contains("Must be later than"));
+    let ahead = [("since", "2090-01-01T00:00"), ("triggers", "after_message")];
+    assert!(text(&browser.submit(&all, &ahead).await).contains("Is in the future"));
     let job = browser.follow(&all, &[("since", "2001-01-01T00:00"), ("triggers", "after_message")]).await;
     assert!(job.contains("Replay 1"), "{job}");
     until("the replay is done", async || {

@@ -152,9 +152,15 @@ async fn all_mistakes_of_a_form_stand_at_their_fields_at_once() {
     mistakes(&text(&refused), &["webhookURL", "username", "timeoutMs"]);
     assert_eq!(desk.webhook("audit").await["username"], "u");
 
-    let fields = [("beforeMessageBudgetMs", "7"), ("retention.events", "soon"), ("retention.messages", "0")];
+    let fields = [
+        ("beforeMessageBudgetMs", "7"),
+        ("allowedOrigins", "*\nhttp://a.example/path"),
+        ("retention.events", "soon"),
+        ("retention.messages", "0"),
+    ];
     let refused = browser.submit(&desk.path("/settings"), &fields).await;
-    mistakes(&text(&refused), &["beforeMessageBudgetMs", "retention.events", "retention.messages"]);
+    let at = ["beforeMessageBudgetMs", "allowedOrigins", "retention.events", "retention.messages"];
+    mistakes(&text(&refused), &at);
 
     let refused = browser.submit("/apps", &[("name", ""), ("region", "mars")]).await;
     mistakes(&text(&refused), &["name", "region"]);

@@ -220,6 +220,7 @@ async fn a_replay_that_cannot_be_is_refused_with_the_field() {
         (json!({}), 400, "since"),
         (json!({"since": "2026-01-01"}), 400, "since"),
         (json!({"since": 5, "until": 5}), 400, "until"),
+        (json!({"since": NOW_S + 1, "triggers": ["after_message"]}), 400, "since"),
         (json!({"since": 0, "status": "waiting", "triggers": ["after_message"]}), 400, "status"),
         (json!({"since": 0, "triggers": ["before_message"]}), 400, "triggers"),
         (json!({"since": 0, "triggers": []}), 400, "triggers"),

@@ -43,7 +43,7 @@ async fn a_webhook_is_created_and_shown_without_its_password() {
     let mut expected = json!({
         "id": "audit", "name": "Audit", "webhookURL": "https://hooks.example.org/cc", "useBasicAuth": true,
         "username": "cc", "enabled": true, "retryOnFailure": true, "onFailure": "propagate", "timeoutMs": 10_000,
-        "patienceSeconds": 60, "createdAt": NOW_S, "updatedAt": NOW_S,
+        "patienceSeconds": 60, "state": "on", "createdAt": NOW_S, "updatedAt": NOW_S,
     });
     let shown = desk.call("GET", "/audit", Value::Null).await;
     assert_eq!(*shown.data(), expected);
@@ -84,7 +84,7 @@ async fn an_update_changes_what_it_names_and_nothing_else() {
     let expected = json!({
         "id": "audit", "name": "New", "webhookURL": "https://other.example.org/", "useBasicAuth": true,
         "username": "u", "enabled": false, "retryOnFailure": false, "onFailure": "drop", "timeoutMs": 30_000,
-        "patienceSeconds": "unlimited", "createdAt": before["createdAt"], "updatedAt": NOW_S + 3,
+        "patienceSeconds": "unlimited", "state": "disabled", "createdAt": before["createdAt"], "updatedAt": NOW_S + 3,
     });
     assert_eq!(after, expected);
     let renamed = desk.call("PUT", "/audit", json!({"name": "Newer"})).await.data().clone();
@@ -177,7 +177,7 @@ async fn the_26th_webhook_is_refused_until_one_is_deleted() {
 async fn an_id_that_is_taken_is_refused() {
     let desk = Desk::new().await;
     desk.create(Value::Null).await.data();
-    desk.create(json!({"name": "Other"})).await.refused_for(400, "ERR_BAD_REQUEST", "id");
+    desk.create(json!({"name": "Other"})).await.refused_for(400, "ERR_WEBHOOK_ALREADY_EXISTS", "id");
     assert_eq!(desk.call("GET", "/audit", Value::Null).await.data()["name"], "Audit");
 }
 

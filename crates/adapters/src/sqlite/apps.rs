@@ -98,7 +98,7 @@ impl TryFrom<AppColumns> for App {
         let unfit = |why: String| StoreError::Fault(format!("the settings of app '{}': {why}", columns.id));
         let stored: Value =
             serde_json::from_str(&columns.settings).map_err(|error| unfit(error.to_string()))?;
-        let settings = Settings::default().changed_by(&stored).map_err(|refusal| unfit(refusal.message))?;
+        let settings = Settings::from_json(&stored).map_err(|refusal| unfit(refusal.message))?;
         Ok(Self {
             id: AppId::trusted(&columns.id),
             name: columns.name,

@@ -33,15 +33,8 @@ impl std::fmt::Display for BackupError {
     }
 }
 
-impl std::error::Error for BackupError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(_, error) => Some(error),
-            Self::Database(error) => Some(error),
-            Self::NoDatabase(_) | Self::Exists(_) => None,
-        }
-    }
-}
+/// The sentence holds the cause: a source would have it said twice.
+impl std::error::Error for BackupError {}
 
 /// Copies the database of `data_dir` to a new file, as it is at one moment after the call began.
 /// Until it is whole and on disk it has another name.

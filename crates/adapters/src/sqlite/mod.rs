@@ -120,15 +120,8 @@ impl std::fmt::Display for OpenError {
     }
 }
 
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File(_, error) => Some(error),
-            Self::Database(error) => Some(error),
-            Self::InUse(_) | Self::Schema(_) | Self::Key(_) => None,
-        }
-    }
-}
+/// The sentence holds the cause: a source would have it said twice.
+impl std::error::Error for OpenError {}
 
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {

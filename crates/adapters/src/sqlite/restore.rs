@@ -80,15 +80,8 @@ impl std::fmt::Display for RestoreError {
     }
 }
 
-impl std::error::Error for RestoreError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Directory(error) => Some(error),
-            Self::File(_, error) => Some(error),
-            Self::NoFile(_) | Self::HasLog(_) | Self::Exists(_) | Self::Unfit(_) | Self::Key => None,
-        }
-    }
-}
+/// The sentence holds the cause: a source would have it said twice.
+impl std::error::Error for RestoreError {}
 
 /// Checks `from` and makes a copy of it the database of `data_dir`, on disk when this returns.
 pub fn restore(

@@ -207,7 +207,7 @@ fn create(
 ) -> Stored<Webhook> {
     let WebhookDraft { id, config } = draft;
     if find(w.db, w.vault, app, id)?.is_some() {
-        return Err(Refusal::field(Code::BadRequest, "id", "is taken by another webhook").into());
+        return Err(Refusal::field(Code::WebhookAlreadyExists, "id", "is taken by another webhook").into());
     }
     let count: i64 =
         w.db.query_row("SELECT count(*) FROM webhook WHERE app = ?1", [app.as_str()], |row| row.get(0))

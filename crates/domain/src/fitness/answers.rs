@@ -5,7 +5,7 @@ use crate::ids::{Time, WebhookId};
 use crate::outcome::{Answer, Outcome};
 use crate::sample;
 use crate::trigger::Trigger;
-use crate::verdict::{Fate, Judgement, Verdict, apply, judge};
+use crate::verdict::{ACTIONS, Fate, Judgement, Verdict, apply, judge};
 use crate::webhook::OnFailure;
 
 /// What the head of an answer says, beside its status.
@@ -216,10 +216,18 @@ pub fn verdict(outcome: &Outcome, now: Time) -> Finding {
         Err(cause) => unusable(ABOUT, &cause),
         Ok(Fate::GoesOn | Fate::Dropped) => match verdict {
             Verdict::Pass => Finding::ok(ABOUT, "the message goes on as it is"),
-            Verdict::Inject(object) => Finding::ok(
-                ABOUT,
-                format!("the message goes on, annotated with {}", names(object.keys().map(String::as_str))),
-            ),
+            Verdict::Inject(ref object) => {
+                let seen = format!(
+                    "the message goes on, annotated with {}",
+                    names(object.keys().map(String::as_str))
+                );
+                match verdict.unknown_action() {
+                    None => Finding::ok(ABOUT, seen),
+                    Some(action) => {
+                        Finding::warning(ABOUT, format!("{seen}: its action '{action}' is unknown"), ACTIONS)
+                    }
+                }
+            }
             Verdict::Replace { data, .. } => Finding::ok(
                 ABOUT,
                 format!("the message goes on, with {} replaced", names(data.keys().map(String::as_str))),
@@ -443,6 +451,7 @@ mod tests {
         says("", Grade::Ok, "goes on as it is");
         says("<html>", Grade::Ok, "goes on as it is");
         says(r#"{"label":"spam"}"#, Grade::Ok, "annotated with 'label'");
+        says(r#"{"action":"dropp"}"#, Grade::Warning, "its action 'dropp' is unknown");
         says(r#"{"action":"replace","data":{"text":"hi"}}"#, Grade::Ok, "with 'text' replaced");
         says(r#"{"action":"do_not_propagate","reason":"rude"}"#, Grade::Warning, "'rude'");
         says(r#"{"action":"replace"}"#, Grade::Failure, "replacement_without_data");

@@ -42,6 +42,9 @@ pub struct EffectShown {
     pub reason: Option<String>,
     pub replaced: Option<Vec<String>>,
     pub injected: Option<Vec<String>>,
+    /// What stood as `action` and is none: the message went on with it.
+    #[schema(rename = "unknownAction")]
+    pub unknown_action: Option<String>,
 }
 
 /// A call of `before_message`, and what its answer did.

@@ -111,6 +111,7 @@ pub const fn status_of(code: Code) -> StatusCode {
         | Code::InvalidCustomData
         | Code::InvalidMetadata
         | Code::MessageActionNotAllowed
+        | Code::WebhookAlreadyExists
         | Code::WebhookLimit
         | Code::WebhookOff
         | Code::DeliveryEnded

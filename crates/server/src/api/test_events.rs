@@ -65,6 +65,9 @@ pub struct VerdictShown {
     /// Why there was no usable answer, where there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     silence: Option<String>,
+    /// What is most likely a mistake in the answer, such as an action that is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     /// The message's content as it would go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -126,12 +129,13 @@ impl TestShown {
 impl VerdictShown {
     #[must_use]
     pub fn of(asked: TestedVerdict) -> Self {
+        let warning = asked.judgement.verdict.warning();
         let (verdict, reason) = match asked.judgement.verdict {
             Verdict::Pass => ("pass", None),
             Verdict::Inject(_) => ("inject", None),
             Verdict::Replace { .. } => ("replace", None),
             Verdict::Drop { reason } => ("drop", Some(reason)),
         };
-        Self { verdict, reason, silence: asked.judgement.silence, data: asked.data }
+        Self { verdict, reason, silence: asked.judgement.silence, warning, data: asked.data }
     }
 }

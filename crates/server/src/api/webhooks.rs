@@ -11,6 +11,7 @@ use chathook_domain::listener::{Keep, Listener};
 use chathook_domain::refusal::{Code, Refusal};
 use chathook_domain::signature::Overlap;
 use chathook_domain::webhook::{self, parse_trigger_ids};
+use chathook_engine::condition::Condition;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -96,7 +97,7 @@ pub async fn require_version(request: Request, next: Next) -> Response {
     responses(
         (status = 200, description = "The webhook with its signing secret", body = Data<CreatedWebhook>)
     ),
-    extensions(("x-refusals" = json!(refuses(&[Code::WebhookLimit])))),
+    extensions(("x-refusals" = json!(refuses(&[Code::WebhookAlreadyExists, Code::WebhookLimit])))),
 )]
 pub async fn create_webhook(
     State(api): State<Arc<Api>>,
@@ -107,7 +108,7 @@ pub async fn create_webhook(
     api.engine.app(&app).await?;
     let webhook = api.engine.create_webhook(&app, api.engine.draft_webhook(&body)?).await?;
     let signing_secret = webhook.secrets.present.to_text();
-    Ok(data(CreatedWebhook { webhook: webhook.to_json(), signing_secret }))
+    Ok(data(CreatedWebhook { webhook: shown_now(&api, &app, &webhook).await?, signing_secret }))
 }
 
 /// Lists the webhooks of an app
@@ -118,12 +119,15 @@ pub async fn create_webhook(
 )]
 pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, params: Params) -> Answer {
     let request = page_request(&params)?;
-    let mut webhooks = api.engine.webhooks(&app_id(&app)?).await?;
+    let app = app_id(&app)?;
+    let mut webhooks = api.engine.webhooks(&app).await?;
     if let Some(search) = search_key(&params)? {
         let search = search.to_lowercase();
         webhooks.retain(|webhook| webhook.config.name.to_lowercase().contains(&search));
     }
-    Ok(page_of(webhooks.iter().map(|webhook| shown(&api, webhook)).collect(), request))
+    let conditions = api.engine.conditions(&app, &webhooks).await?;
+    let items = webhooks.iter().zip(conditions).map(|(webhook, condition)| shown(&api, webhook, condition));
+    Ok(page_of(items.collect(), request))
 }
 
 /// Shows a webhook
@@ -133,7 +137,8 @@ pub async fn list_webhooks(State(api): State<Arc<Api>>, Ids(app): Ids<String>, p
 )]
 pub async fn get_webhook(State(api): State<Arc<Api>>, Ids(ids): Ids<(String, String)>) -> Answer {
     let (app, id) = parse_ids(&ids)?;
-    Ok(data(shown(&api, &api.engine.webhook(&app, &id).await?)))
+    let webhook = api.engine.webhook(&app, &id).await?;
+    Ok(data(shown_now(&api, &app, &webhook).await?))
 }
 
 /// Changes a webhook
@@ -150,7 +155,8 @@ pub async fn update_webhook(
     JsonBody(body): JsonBody,
 ) -> Answer {
     let (app, id) = parse_ids(&ids)?;
-    Ok(data(shown(&api, &api.engine.update_webhook(&app, &id, &body).await?)))
+    let webhook = api.engine.update_webhook(&app, &id, &body).await?;
+    Ok(data(shown_now(&api, &app, &webhook).await?))
 }
 
 /// Gives a webhook another signing secret
@@ -242,9 +248,14 @@ pub async fn remove_triggers(
     Ok(done("Removed trigger successfully."))
 }
 
-/// A webhook, and of one whose endpoint is a connection whether that is open.
-fn shown(api: &Api, webhook: &webhook::Webhook) -> Value {
+async fn shown_now(api: &Api, app: &AppId, webhook: &webhook::Webhook) -> Result<Value, Refusal> {
+    Ok(shown(api, webhook, api.engine.condition(app, webhook).await?))
+}
+
+/// A webhook, how it stands, and of one whose endpoint is a connection whether that is open.
+fn shown(api: &Api, webhook: &webhook::Webhook, condition: Condition) -> Value {
     let mut object = webhook.to_json();
+    object["state"] = json!(condition.as_str());
     if let Some(listener) = Listener::of(&webhook.config.url) {
         let is_kept = listener.keep == Keep::Kept;
         object["listener"] =

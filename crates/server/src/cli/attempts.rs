@@ -93,7 +93,7 @@ pub fn draw_one(out: &Output, attempt: &Value) -> io::Result<()> {
 /// What an answer to `before_message` would do; nothing of other triggers.
 #[must_use]
 pub fn verdict_fields(verdict: &Value) -> Vec<(&'static str, Cell)> {
-    let names = ["verdict", "reason", "silence", "data"];
+    let names = ["verdict", "reason", "silence", "warning", "data"];
     let told = names.into_iter().filter(|name| !verdict[*name].is_null());
     told.map(|name| (name, Cell::of(&verdict[name]))).collect()
 }

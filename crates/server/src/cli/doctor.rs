@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chathook_adapters::api_client::{Access, ApiClient, Target};
+use chathook_adapters::api_client::{Access, Answer, ApiClient, ApiError, Target};
 use chathook_adapters::certificates::{read_certificate, system_roots};
 use chathook_adapters::machine;
-use chathook_adapters::sqlite::checkup::{Look, look};
+use chathook_adapters::sqlite::checkup::{Look, database_in, look};
 use chathook_adapters::sqlite::is_in_use;
 use chathook_adapters::system::RealClock;
 use chathook_adapters::vault::{KEY_FILE, Vault};
@@ -129,8 +129,11 @@ async fn port(address: SocketAddr, has_tls: bool) -> Port {
     match bound(address) {
         Ok(_) => Port::Free,
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            match (is_chathook(address, has_tls).await, has_tls) {
+            let heard = healthz(address, if has_tls { "https" } else { "http" }).await;
+            match (is_alive(heard.as_ref()), has_tls) {
                 (true, _) => Port::Chathook,
+                // Its certificate need not be one that we trust; what answers without TLS is another.
+                (false, true) if is_answer(healthz(address, "http").await.as_ref()) => Port::Stranger,
                 (false, true) => Port::Untold,
                 (false, false) => Port::Stranger,
             }
@@ -139,17 +142,29 @@ async fn port(address: SocketAddr, has_tls: bool) -> Port {
     }
 }
 
-async fn is_chathook(address: SocketAddr, has_tls: bool) -> bool {
+/// What it says of its health; `None` where nothing came in time.
+async fn healthz(address: SocketAddr, scheme: &str) -> Option<Result<Answer, ApiError>> {
     let here = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         other => other,
     };
-    let scheme = if has_tls { "https" } else { "http" };
     let url = format!("{scheme}://{}", SocketAddr::new(here, address.port()));
-    let Ok(client) = ApiClient::new(&url, Access::Nothing, &[]) else { return false };
-    let asked = tokio::time::timeout(HEALTH_MAX, async { client.get(&Target::of(&["healthz"])).await }).await;
-    matches!(asked, Ok(Ok(answer)) if answer.data["alive"] == true)
+    let client = ApiClient::new(&url, Access::Nothing, &[]).ok()?;
+    let asked = async { client.get(&Target::of(&["healthz"])).await };
+    tokio::time::timeout(HEALTH_MAX, asked).await.ok()
+}
+
+fn is_alive(heard: Option<&Result<Answer, ApiError>>) -> bool {
+    matches!(heard, Some(Ok(answer)) if answer.data["alive"] == true)
+}
+
+/// Whether it was HTTP, whatever it said.
+fn is_answer(heard: Option<&Result<Answer, ApiError>>) -> bool {
+    match heard {
+        Some(Ok(_) | Err(ApiError::Refused(_) | ApiError::NotUnderstood { .. })) => true,
+        Some(Err(ApiError::Unfit(_) | ApiError::Unreachable { .. })) | None => false,
+    }
 }
 
 fn disk(data_dir: &Path) -> Vec<Finding> {
@@ -159,11 +174,10 @@ fn disk(data_dir: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
     match machine::mode(data_dir) {
         Ok(None) => findings.push(Finding::note(ABOUT, format!("{shown} is made by the first start"))),
-        Ok(Some(mode)) if mode & 0o022 != 0 => {
-            let seen = format!("{shown} has mode {:04o}: others may put files into it", mode & 0o777);
-            findings.push(Finding::warning(ABOUT, seen, format!("chmod 700 {shown}")));
+        Ok(Some(mode)) => {
+            findings.push(checkup::directory(ABOUT, &shown, mode));
+            findings.extend(database(data_dir, mode));
         }
-        Ok(Some(_)) => findings.push(Finding::ok(ABOUT, shown)),
         Err(error) => findings.push(Finding::failure(ABOUT, error.to_string(), "Let this user read it.")),
     }
     let cure = "Run this as the user of the server, and let the data directory be that user's.";
@@ -175,6 +189,16 @@ fn disk(data_dir: &Path) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What others may read of the database, with the mode of the directory that it is in.
+fn database(data_dir: &Path, directory_mode: u32) -> Option<Finding> {
+    const ABOUT: &str = "database file";
+    let path = database_in(data_dir);
+    match machine::mode(&path) {
+        Ok(mode) => Some(checkup::database_file(ABOUT, &path.display().to_string(), mode?, directory_mode)),
+        Err(error) => Some(Finding::failure(ABOUT, error.to_string(), "Let this user read it.")),
+    }
 }
 
 /// The data directory, or what it will be made in.

@@ -99,7 +99,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     match cause.downcast_ref::<RestoreError>()? {
         RestoreError::NoFile(_) => Some(Exit::NotFound),
-        RestoreError::Exists(_) => Some(Exit::Conflict),
+        RestoreError::Exists(_) | RestoreError::Directory(OpenError::InUse(_)) => Some(Exit::Conflict),
         RestoreError::Directory(_)
         | RestoreError::HasLog(_)
         | RestoreError::Unfit(_)
@@ -126,6 +126,10 @@ pub fn cure_of(error: &anyhow::Error) -> Option<&'static str> {
             "Name the right ones: CHATHOOK_MANAGEMENT_KEY and CHATHOOK_MANAGEMENT_SECRET, a --profile, or on the \
              server's machine its --data-dir.",
         ),
+        ApiError::Refused(refused) if refused.code == "ERR_API_NOT_FOUND" => Some(
+            "Where the server takes management calls at a door of their own, name that one: the address of its \
+             --admin-listen.",
+        ),
         ApiError::Refused(_)
         | ApiError::Unfit(_)
         | ApiError::Unreachable { .. }
@@ -141,17 +145,14 @@ pub fn is_hung_up(error: &anyhow::Error) -> bool {
 }
 
 /// Codes that say that the present state is in the way come with status 400.
-const CONFLICTS: [&str; 6] = [
-    "ERR_UID_ALREADY_EXISTS",
-    "ERR_GUID_ALREADY_EXISTS",
-    "ERR_ALREADY_JOINED",
-    "ERR_PLAN_QUOTA_RESTRICTION",
-    "ERR_WEBHOOK_OFF",
-    "ERR_DELIVERY_ENDED",
-];
+const CONFLICTS: [&str; 4] =
+    ["ERR_ALREADY_JOINED", "ERR_PLAN_QUOTA_RESTRICTION", "ERR_WEBHOOK_OFF", "ERR_DELIVERY_ENDED"];
+
+/// How the code ends that says of any noun that its id is taken.
+const TAKEN: &str = "_ALREADY_EXISTS";
 
 fn of_refusal(refused: &Refused) -> Exit {
-    if CONFLICTS.contains(&refused.code.as_str()) {
+    if refused.code.ends_with(TAKEN) || CONFLICTS.contains(&refused.code.as_str()) {
         return Exit::Conflict;
     }
     match refused.status {
@@ -186,6 +187,7 @@ mod tests {
             (Code::NoAccess, Exit::NoAccess),
             (Code::EmptyAuthHeader, Exit::NoAccess),
             (Code::UidAlreadyExists, Exit::Conflict),
+            (Code::WebhookAlreadyExists, Exit::Conflict),
             (Code::WebhookOff, Exit::Conflict),
             (Code::DeliveryEnded, Exit::Conflict),
             (Code::WebhookLimit, Exit::Conflict),

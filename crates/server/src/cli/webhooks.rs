@@ -114,8 +114,13 @@ async fn list(remote: &Remote) -> anyhow::Result<()> {
             "There is no webhook yet: make one with 'chathook webhooks create ID --url URL'.",
         );
         for webhook in items(&webhooks) {
-            let cells = ["id", "name", "webhookURL"].map(|name| Cell::of(&webhook[name]));
-            table.row(cells.into_iter().chain([state(webhook), out.time(&webhook["createdAt"])]).collect());
+            table.row(vec![
+                Cell::of(&webhook["id"]),
+                Cell::of(&webhook["name"]),
+                place(webhook),
+                state(webhook),
+                out.time(&webhook["createdAt"]),
+            ]);
         }
         out.table(&table)
     })?;
@@ -240,7 +245,7 @@ fn draw(out: &Output, webhook: &Value, triggers: &[&str]) -> std::io::Result<()>
     let mut fields = vec![
         ("id", of("id")),
         ("name", of("name")),
-        ("URL", of("webhookURL")),
+        ("URL", place(webhook)),
         ("state", state(webhook)),
         ("triggers", listed(triggers)),
         ("Basic auth as", login),
@@ -266,13 +271,28 @@ fn counted(value: &Value, unit: &str) -> Cell {
     value.as_u64().map_or_else(|| Cell::of(value), |count| Cell::new(&format!("{count} {unit}")))
 }
 
-/// Whether it is called, and if not, whose doing that is.
-fn state(webhook: &Value) -> Cell {
-    match (webhook["enabled"].as_bool(), webhook["switchedOff"].as_str()) {
-        (_, Some(why)) => Cell::toned(Tone::Bad, &format!("switched off ({why})")),
-        (Some(true), None) => Cell::toned(Tone::Good, "enabled"),
-        (Some(false) | None, None) => Cell::toned(Tone::Faint, "disabled"),
+/// Its URL, but for one whose endpoint is a connection.
+fn place(webhook: &Value) -> Cell {
+    if webhook["listener"].is_object() {
+        Cell::new("chathook listen")
+    } else {
+        Cell::of(&webhook["webhookURL"])
     }
+}
+
+/// How it stands, in the word of the dashboard; of one that was switched off, why.
+fn state(webhook: &Value) -> Cell {
+    if let Some(why) = webhook["switchedOff"].as_str() {
+        return Cell::toned(Tone::Bad, &format!("switched off ({why})"));
+    }
+    let Some(state) = webhook["state"].as_str() else { return Cell::of(&Value::Null) };
+    let tone = match state {
+        "on" => Tone::Good,
+        "disabled" => Tone::Faint,
+        "paused" => Tone::Open,
+        _ => Tone::Bad,
+    };
+    Cell::toned(tone, &state.replace('_', " "))
 }
 
 /// Request and answer of a test.

@@ -198,5 +198,8 @@ pub fn did(effect: Option<&Effect>, verdict: &str, is_silent: bool) -> String {
     if !effect.injected.is_empty() {
         parts.push(format!("added {}", effect.injected.join(", ")));
     }
+    if let Some(action) = &effect.unknown_action {
+        parts.push(format!("its action '{action}' is unknown"));
+    }
     parts.join("; ")
 }

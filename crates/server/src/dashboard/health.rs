@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::routing::get;
 use chathook_domain::delivery::Status;
+use chathook_domain::listener::place;
 use chathook_domain::needs::WAITS_LONG_MS;
 use chathook_domain::tally::{Cause, Count, Span, Tally};
 use chathook_domain::trigger::Trigger;
@@ -105,7 +106,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
     let (is_told, is_asked) = (is_told(&health), is_asked(&health));
     render(&HealthPage {
         webhook: id.to_string(),
-        endpoint: webhook.config.url.as_str().to_owned(),
+        endpoint: place(&webhook.config.url).to_owned(),
         shown,
         links: paths.hook_links(webhook, HookPart::Health),
         needs: health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect(),

@@ -1,7 +1,8 @@
 //! How a webhook stands, in one word that is the same on every page (`docs/delivery-states.md` has the words).
 
 use chathook_domain::meaning::meaning;
-use chathook_engine::health::{CircuitState, WebhookHealth};
+use chathook_engine::condition::Condition;
+use chathook_engine::health::WebhookHealth;
 
 use super::moment::Moment;
 
@@ -25,30 +26,21 @@ pub enum State {
 }
 
 impl State {
-    /// The worst that is true of it.
     #[must_use]
     pub fn of(health: &WebhookHealth) -> Self {
-        let WebhookHealth { webhook, standing, circuit, .. } = health;
-        if let Some(why) = &webhook.switched_off {
-            return Self::SwitchedOff { why: meaning(why).says };
-        }
-        if !webhook.config.enabled {
-            return Self::Disabled;
-        }
-        let since = standing.as_ref().and_then(|standing| standing.failing_since).map(Moment);
-        let is_open = circuit.is_some_and(|circuit| match circuit.state {
-            CircuitState::Open | CircuitState::Probing => true,
-            CircuitState::Closed => false,
-        });
-        if is_open || since.is_some() {
-            return Self::Failing { since };
-        }
-        if health.is_silent() {
-            return Self::Silent;
-        }
-        match circuit.and_then(|circuit| circuit.paused_until) {
-            Some(until) => Self::Paused { until: Moment(until) },
-            None => Self::On,
+        match health.condition() {
+            Condition::SwitchedOff => {
+                let why = health.webhook.switched_off.as_deref().unwrap_or_default();
+                Self::SwitchedOff { why: meaning(why).says }
+            }
+            Condition::Disabled => Self::Disabled,
+            Condition::Failing => {
+                let standing = health.standing.as_ref();
+                Self::Failing { since: standing.and_then(|standing| standing.failing_since).map(Moment) }
+            }
+            Condition::Silent => Self::Silent,
+            Condition::Paused { until } => Self::Paused { until: Moment(until) },
+            Condition::On => Self::On,
         }
     }
 

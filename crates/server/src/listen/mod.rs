@@ -88,7 +88,7 @@ pub enum Flag {
 
 /// The refusals of the upgrade beside those of its family. The places have a status of their own.
 fn refusals() -> Value {
-    let mut all = refuses(&[Code::TriggerNotFound, Code::WebhookLimit]);
+    let mut all = refuses(&[Code::TriggerNotFound, Code::WebhookAlreadyExists, Code::WebhookLimit]);
     let full = json!([StatusCode::SERVICE_UNAVAILABLE.as_u16(), Code::TooManyRequests.as_str()]);
     all.as_array_mut().expect("a list").push(full);
     all

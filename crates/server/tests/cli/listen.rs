@@ -280,7 +280,7 @@ async fn a_script_is_told_why_there_is_no_listening() {
     }
     desk.server.webhook(&desk.app, "listen-taken", &desk.local, &["after_message"], Value::Null).await;
     let told = desk.shell.run(&["listen", "--forward", &url, "--name", "taken"]).await;
-    assert!(told.refused(7).contains("no listener"), "{}", told.err);
+    assert!(told.refused(6).contains("no listener"), "{}", told.err);
     let stranger = Shell::at(&desk.server).with("CHATHOOK_MANAGEMENT_SECRET", "guessed");
     stranger.run(&["listen", "--forward", &url, "--app", &desk.app.id]).await.refused(5);
 }
@@ -293,6 +293,37 @@ async fn a_webhook_that_is_removed_while_somebody_listens_ends_the_command() {
     desk.server.manage("DELETE", &path, Value::Null).await.data();
     desk.server.advance(26);
     assert_eq!(going.ended().await, 1);
+}
+
+#[tokio::test]
+async fn where_a_connection_takes_the_place_of_a_url_it_is_called_so() {
+    let desk = Desk::new().await;
+    let (_going, connected) = desk.listen(&["--trigger", "after_message"]).await;
+    let id = connected["webhook"].as_str().expect("an id");
+    for ask in [vec!["webhooks", "list"], vec!["webhooks", "show", id]] {
+        let told = desk.shell.run(&ask).await;
+        assert!(told.done().contains("chathook listen") && !told.out.contains(".invalid"), "{}", told.out);
+    }
+    let mut browser = Browser::logged_in(&desk.server).await;
+    let all = format!("/apps/{}/webhooks", desk.app.id);
+    let of = |below: &str| format!("{all}/{id}{below}");
+    for path in [all.clone(), of(""), of("/health")] {
+        let page = browser.page(&path).await;
+        assert!(page.contains("chathook listen") && !page.contains(".invalid"), "{path}: {page}");
+    }
+    let edit = browser.page(&of("/edit")).await;
+    assert!(!edit.contains("webhookURL") && !edit.contains(".invalid"), "{edit}");
+    let url = desk.webhooks().await[0]["webhookURL"].clone();
+    let fields = [
+        ("name", "Laptop"),
+        ("onFailure", "propagate"),
+        ("timeoutMs", "9000"),
+        ("patienceSeconds", "60"),
+        ("triggerIds", "after_message"),
+    ];
+    browser.follow(&of("/edit"), &fields).await;
+    let changed = desk.webhooks().await.remove(0);
+    assert_eq!((&changed["name"], &changed["webhookURL"]), (&json!("Laptop"), &url));
 }
 
 #[tokio::test]

@@ -27,6 +27,13 @@ async fn wrong_credentials_end_with_code_5() {
 }
 
 #[tokio::test]
+async fn at_the_door_of_the_chat_api_the_door_of_the_management_api_is_named() {
+    let server = TestServer::with_admin_door().await;
+    let told = Shell::at(&server).run(&["apps", "list"]).await;
+    assert!(told.refused(4).contains("--admin-listen"), "{}", told.err);
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_answer_ends_with_code_3() {
     // A port that was just free and that nobody listens on.
     let port = TcpListener::bind("127.0.0.1:0").and_then(|on| on.local_addr()).expect("a free port").port();

@@ -82,6 +82,7 @@ async fn what_an_answer_to_before_message_would_do_is_told() {
         Answer::json(&json!({"action": "do_not_propagate", "reason": "rude"})),
         Answer::json(&replaced),
         Answer::json(&replaced),
+        Answer::json(&json!({"action": "dropp"})),
     ]);
     let ask = ["trigger", "before_message", "--to", &endpoint.url()];
     let of = async || shell().run(&[&ask[..], &["--json"]].concat()).await.json()["verdict"].clone();
@@ -89,6 +90,8 @@ async fn what_an_answer_to_before_message_would_do_is_told() {
     assert_eq!(of().await, json!({"verdict": "replace", "data": {"text": "f***"}}));
     let told = shell().run(&ask).await;
     assert!(told.done().contains("replace") && told.out.contains("f***"), "{}", told.out);
+    let warned = shell().run(&ask).await;
+    assert!(warned.done().contains("The action 'dropp' is unknown"), "{}", warned.out);
 }
 
 #[tokio::test]

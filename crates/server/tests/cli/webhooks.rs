@@ -12,7 +12,7 @@ async fn webhooks_are_listed_for_people_and_for_programs() {
     let out = desk.shell.run(&["webhooks", "list"]).await;
     let lines: Vec<&str> = out.done().lines().collect();
     assert_eq!(words(lines[0]), ["ID", "NAME", "URL", "STATE", "CREATED"]);
-    assert_eq!(words(lines[1])[..4], ["audit", "audit", &desk.endpoint.url(), "enabled"]);
+    assert_eq!(words(lines[1])[..4], ["audit", "audit", &desk.endpoint.url(), "on"]);
     assert_eq!(words(lines[2])[3], "disabled");
     assert_eq!(desk.shell.run(&["webhooks", "list", "--json"]).await.json(), desk.data("/webhooks").await);
 }
@@ -52,6 +52,36 @@ async fn a_webhook_is_made_with_its_triggers_and_its_password_from_standard_inpu
     desk.app.send_as("ana", text_to("ben", "hello")).await.data();
     // "hook:s3cret"
     assert_eq!(desk.endpoint.next().await.header("authorization"), "Basic aG9vazpzM2NyZXQ=");
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_ends_with_code_6() {
+    let desk = Desk::new().await;
+    let told = desk.shell.run(&["webhooks", "create", "audit", "--url", &desk.endpoint.url()]).await;
+    assert!(told.refused(6).contains("ERR_WEBHOOK_ALREADY_EXISTS"), "{}", told.err);
+}
+
+#[tokio::test]
+async fn the_state_of_a_webhook_is_the_word_that_the_dashboard_has() {
+    let desk = Desk::new().await;
+    desk.endpoint.otherwise(Answer::status(500));
+    let path = format!("/apps/{}/webhooks/audit", desk.app.id);
+    desk.server.manage("PUT", &path, json!({"patienceSeconds": "unlimited"})).await.data();
+    desk.send("hello").await;
+    // The schedule's waits with the most that chance adds to them.
+    for wait in [11, 33, 132] {
+        desk.server.advance(wait);
+        desk.endpoint.next().await;
+        desk.server.settled().await;
+    }
+    let list = desk.shell.run(&["webhooks", "list"]).await;
+    assert_eq!(words(list.done().lines().nth(1).expect("a line"))[3], "failing");
+    let shown = desk.shell.run(&["webhooks", "show", "audit"]).await;
+    assert_eq!(field(shown.done(), "state"), "failing");
+    assert_eq!(desk.data("/webhooks/audit").await["state"], "failing");
+    let mut browser = Browser::logged_in(&desk.server).await;
+    let page = browser.page(&format!("/apps/{}/webhooks", desk.app.id)).await;
+    assert!(page.contains(">failing<"), "{page}");
 }
 
 #[tokio::test]
@@ -118,7 +148,7 @@ async fn a_webhook_is_disabled_enabled_and_deleted() {
     let desk = Desk::new().await;
     assert_eq!(field(desk.shell.run(&["webhooks", "disable", "audit"]).await.done(), "state"), "disabled");
     assert_eq!(desk.data("/webhooks/audit").await["enabled"], false);
-    assert_eq!(field(desk.shell.run(&["webhooks", "enable", "audit"]).await.done(), "state"), "enabled");
+    assert_eq!(field(desk.shell.run(&["webhooks", "enable", "audit"]).await.done(), "state"), "on");
     assert!(desk.shell.run(&["webhooks", "delete", "audit"]).await.refused(2).contains("--yes"));
     assert_eq!(desk.data("/webhooks/audit").await["enabled"], true);
     desk.shell.run(&["webhooks", "delete", "audit", "--yes"]).await.done();

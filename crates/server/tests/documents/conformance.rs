@@ -117,10 +117,13 @@ fn calls(operation: &str, first: &Request, world: &World) -> Vec<(u16, Request)>
         "create_replay" => vec![with(json!({"since": 0, "until": 2_000_000_000, "status": "failed"}))],
         "list_replays" => vec![of_webhook("closed", "/replays")],
         "send_test" => {
-            world.audit.answer([Answer::json(&json!({"action": "do_not_propagate", "reason": "rude"}))]);
+            let answers =
+                [json!({"action": "do_not_propagate", "reason": "rude"}), json!({"action": "dropp"})];
+            world.audit.answer(answers.iter().map(Answer::json));
             let asked = json!({"trigger": "before_message"});
             let (status, silent) = of_webhook("broken", "/test");
             vec![
+                with(asked.clone()),
                 with(asked.clone()),
                 with(json!({"trigger": "user_connection_status_change"})),
                 (status, silent.with_body(asked.to_string())),

@@ -157,7 +157,7 @@ async fn every_refusal_of_a_listener_is_in_the_document_and_takes_nobodys_place(
         (refused("keep=maybe"), &UPGRADE, 400, "ERR_BAD_REQUEST", Some("keep")),
         (refused("triggers=lunch"), &UPGRADE, 404, "ERR_TRIGGER_NOT_FOUND", Some("triggers")),
         (format!("{path}?name=a%20b"), &UPGRADE, 400, "ERR_BAD_REQUEST", Some("name")),
-        (format!("{path}?name=taken"), &UPGRADE, 400, "ERR_BAD_REQUEST", Some("name")),
+        (format!("{path}?name=taken"), &UPGRADE, 400, "ERR_WEBHOOK_ALREADY_EXISTS", Some("name")),
         ("/apps/nowhere/listen".to_owned(), &UPGRADE, 404, "ERR_APP_NOT_FOUND", None),
         (refused(""), &old, 400, "ERR_BAD_REQUEST", None),
     ] {

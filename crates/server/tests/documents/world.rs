@@ -116,7 +116,7 @@ impl World {
 /// One message for each thing that an answer to `before_message` may do.
 async fn ask(app: &App, audit: &Endpoint) {
     let answers = [
-        ("note", json!({"score": 1}), 200),
+        ("note", json!({"action": "rate", "score": 1}), 200),
         ("soften", json!({"action": "replace", "data": {"text": "softer"}}), 200),
         ("block", json!({"action": "do_not_propagate", "reason": "rude"}), 403),
     ];

@@ -125,6 +125,39 @@ async fn secrets_that_others_may_read_are_failures() {
 }
 
 #[tokio::test]
+async fn what_others_may_read_of_the_store_is_warned_of() {
+    let (server, _) = stopped().await;
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
+    let database = server.data_dir().join("chathook.db");
+    set(&database, 0o644);
+    set(server.data_dir(), 0o700);
+    let closed = doctor(server.data_dir(), &[]).await;
+    assert!(!closed.graded("warn").contains(&"database file"), "nobody gets there: {:?}", closed.findings);
+    set(server.data_dir(), 0o755);
+    let open = doctor(server.data_dir(), &[]).await;
+    open.says("data directory", "warn", "0755: others may look into it");
+    assert!(open.find("data directory").expect("told")["cure"].as_str().expect("one").contains("chmod 700"));
+    open.says("database file", "warn", "0644");
+    assert!(open.find("database file").expect("told")["cure"].as_str().expect("one").contains("chmod 600"));
+    set(&database, 0o600);
+    doctor(server.data_dir(), &[]).await.says("database file", "ok", "0600");
+}
+
+#[tokio::test]
+async fn what_speaks_no_tls_at_the_port_of_a_server_that_does_is_another() {
+    let server = TestServer::start().await;
+    server.app().await;
+    let other = TestServer::start().await;
+    let dir = TempDir::new().expect("a directory");
+    let key = KeyPair::generate().expect("a key");
+    let key_file = pem(dir.path(), "key.pem", "PRIVATE KEY", &key.serialize_der());
+    let cert = pem(dir.path(), "cert.pem", "CERTIFICATE", params().self_signed(&key).expect("made").der());
+    let address = other.address.to_string();
+    let flags = ["--listen", &address, "--tls-cert", shown(&cert), "--tls-key", shown(&key_file)];
+    doctor(server.data_dir(), &flags).await.says("listen", "fail", "does not answer as chathook");
+}
+
+#[tokio::test]
 async fn a_master_key_that_is_wrong_missing_or_damaged_is_a_failure() {
     let (server, _) = stopped().await;
     let key = server.data_dir().join("master.key");

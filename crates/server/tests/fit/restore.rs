@@ -156,6 +156,10 @@ async fn under_a_running_server_nothing_is_replaced() {
         .map(str::to_owned);
     let said = Shell::bare().run(&here.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert!(ended(&said, 6).contains("Another chathook uses this data directory"), "{}", said.err);
+    assert_eq!(said.err.matches("Another chathook").count(), 1, "it is said once: {}", said.err);
+    let data_dir = shown(stage.server.data_dir());
+    let said = Shell::bare().run(&["backup", "absent/copy.db", "--data-dir", data_dir]).await;
+    assert_eq!(ended(&said, 1).matches("No such file").count(), 1, "it is said once: {}", said.err);
     running.app().await;
 }
 

@@ -28,12 +28,27 @@ pub struct Webhook {
     pub timeout_ms: i64,
     #[schema(schema_with = patience)]
     pub patience_seconds: Value,
+    pub state: WebhookState,
     pub created_at: i64,
     pub updated_at: i64,
     /// Why the server switched it off, where it did.
     pub switched_off: Option<String>,
     /// Of a webhook whose endpoint is a connection (`chathook listen`).
     pub listener: Option<ListenerShown>,
+}
+
+/// How a webhook stands, the worst that is true of it: the server switched it off, a person disabled it, nothing has
+/// succeeded since something failed, it gives `before_message` no usable answer, its endpoint asked for a pause, or
+/// none of these.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum WebhookState {
+    On,
+    Paused,
+    Silent,
+    Failing,
+    Disabled,
+    SwitchedOff,
 }
 
 /// A connection that takes the place of an endpoint.

@@ -4,6 +4,7 @@
 use askama::Template;
 use axum::response::IntoResponse as _;
 use chathook_domain::app::App;
+use chathook_domain::listener::is_of_listener;
 use chathook_domain::refusal::Refusal;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{Webhook, parse_trigger_ids};
@@ -39,6 +40,8 @@ struct EditPage {
     /// Where one goes who gives up.
     back: String,
     purpose: Purpose,
+    /// Not of a listener, whose URL names its connection.
+    has_url: bool,
     form: Filled,
 }
 
@@ -101,6 +104,10 @@ pub async fn update_webhook(visit: Visit, Ids((app, id)): Ids<(String, String)>,
         // An emptied name is a mistake to be told: left out, the old one would stay.
         body["username"] = json!(form.text("username"));
     }
+    if is_of_listener(&webhook.config.url) {
+        // The form does not show it.
+        body.as_object_mut().expect("an object").remove("webhookURL");
+    }
     let changed = async {
         let triggers = triggers_of(&form)?;
         visit.engine().update_webhook(&app.id, &id, &body).await?;
@@ -115,13 +122,14 @@ pub async fn update_webhook(visit: Visit, Ids((app, id)): Ids<(String, String)>,
 async fn new_page(visit: &Visit, app: &App, form: Filled) -> Answer {
     let page = visit.page_of(app, Section::Webhooks, "New webhook").await?;
     let to = page.section_url(&Section::Webhooks);
-    show(EditPage { page, back: to.clone(), to, purpose: Purpose::New, form })
+    show(EditPage { page, back: to.clone(), to, purpose: Purpose::New, has_url: true, form })
 }
 
 async fn edit_page(visit: &Visit, app: &App, webhook: &Webhook, form: Filled) -> Answer {
     let back = url_of(app, webhook);
     let page = visit.page_of(app, Section::Webhooks, "Change").await?.under(&webhook.config.name, &back);
-    show(EditPage { page, to: format!("{back}/edit"), back, purpose: Purpose::Change, form })
+    let has_url = !is_of_listener(&webhook.config.url);
+    show(EditPage { page, to: format!("{back}/edit"), back, purpose: Purpose::Change, has_url, form })
 }
 
 fn show(edit: EditPage) -> Answer {

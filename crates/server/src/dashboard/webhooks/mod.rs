@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::routing::{get, post};
 use chathook_domain::delivery::Status;
+use chathook_domain::listener::place;
 use chathook_domain::retention::HELD_DAYS;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{OnFailure, Patience};
@@ -107,7 +108,7 @@ async fn list_webhooks(visit: Visit, Ids(app): Ids<String>) -> Answer {
             url: format!("{here}/{}", webhook.id),
             id: webhook.id.to_string(),
             name: webhook.config.name.clone(),
-            endpoint: webhook.config.url.as_str().to_owned(),
+            endpoint: place(&webhook.config.url).to_owned(),
             triggers: webhook.triggers.iter().map(|trigger| trigger.id()).collect(),
             state: State::of(health),
         }
@@ -159,7 +160,7 @@ impl Shown {
         Self {
             id: webhook.id.to_string(),
             name: config.name.clone(),
-            endpoint: config.url.as_str().to_owned(),
+            endpoint: place(&config.url).to_owned(),
             username: username.filter(|_| config.use_basic_auth),
             state: State::of(health),
             retries: config.retry_on_failure,

@@ -77,9 +77,10 @@ fn verdict(asked: &TestedVerdict) -> String {
         Verdict::Drop { reason: Some(reason) } => format!("The message would be refused: {reason}"),
         Verdict::Drop { reason: None } => "The message would be refused.".to_owned(),
     };
-    match &asked.judgement.silence {
-        Some(cause) => format!("{} {verdict}", meaning(cause).sentence()),
-        None => verdict,
+    match (&asked.judgement.silence, asked.judgement.verdict.warning()) {
+        (Some(cause), _) => format!("{} {verdict}", meaning(cause).sentence()),
+        (None, Some(warning)) => format!("{verdict} {warning}"),
+        (None, None) => verdict,
     }
 }
 
