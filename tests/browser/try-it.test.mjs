@@ -132,6 +132,8 @@ async function takePicture(path) {
 
 test("the page is open to who sees little, and to who has a phone", async () => {
   const look = await looker(page);
+  // Colours that fade from one scheme to the other are neither's.
+  await page.emulateMedia({ reducedMotion: "reduce" });
   await webhook("after_message").first().locator("summary").click();
   await look("try-it");
   await webhook("after_message").first().locator("summary").click();

@@ -26,9 +26,12 @@ function gist({ trigger, payload }) {
   return payload?.webhook ?? "";
 }
 
-/** Pretty JSON in which keys, strings and the rest can be told apart. */
-function pretty(value) {
+/** Pretty JSON in which keys, strings and the rest can be told apart; it scrolls by keyboard, too. */
+function pretty(value, title) {
   const block = element("pre");
+  block.tabIndex = 0;
+  block.setAttribute("role", "region");
+  block.setAttribute("aria-label", title);
   const text = JSON.stringify(value, null, 2);
   let from = 0;
   for (const match of text.matchAll(/("(?:\\.|[^"\\])*")(\s*:)?|\b(?:true|false|null)\b|-?\d[\d.eE+-]*/g)) {
@@ -63,7 +66,7 @@ function webhookView(webhook) {
     const parts = element("div", "parts");
     const given = answer.status === null ? "The caller left before an answer." : answer.body;
     for (const [title, value] of [["Headers", webhook.headers], ["Payload", webhook.payload], ["Answer", given]]) {
-      parts.append(element("h3", "", title), pretty(value));
+      parts.append(element("h3", "", title), pretty(value, title));
     }
     root.append(parts);
   });
