@@ -222,8 +222,8 @@ fn refused_certificate(about: &str, leaf: &Certificate, shown: &str, why: &str, 
     }
     if leaf.is_self_signed() {
         let seen = format!("{shown}: signed by itself, and not trusted ({why})");
-        let cure = "Use a certificate of a public authority; or give the server (and this check) the \
-                    certificate with --endpoint-ca FILE.";
+        let cure = "Use a certificate of a public authority; or make this one for its host alone \
+                    (basicConstraints=CA:FALSE), and give it to the server (and this check) with --endpoint-ca FILE.";
         return Finding::failure(about, seen, cure);
     }
     let cure = "Serve the whole chain, with a certificate that names this host, of a public authority; for an \
