@@ -20,6 +20,8 @@ use crate::api::extract::Ids;
 use crate::api::lists::strange_cursor;
 
 const PER_PAGE: usize = 50;
+/// Each webhook is read for so many before the newest of all are taken, so a page of all is shorter.
+const PER_PAGE_OF_ALL: usize = 20;
 
 pub fn routes() -> Routes {
     Routes::new().route("/apps/{app_id}/deliveries", get(list_deliveries))
@@ -97,7 +99,7 @@ async fn list_deliveries(visit: Visit, Ids(app): Ids<String>, params: PageParams
         (lines, found.next.map(Place::to_text))
     };
     let query = asked.query();
-    let is_partial = next.is_some() && lines.len() < PER_PAGE;
+    let is_partial = next.is_some() && lines.len() < asked.per_page();
     render(&DeliveriesPage {
         page: visit.page_of(&app, Section::Deliveries, Section::Deliveries.label()).await?,
         webhooks: webhooks.iter().map(|webhook| webhook.id.to_string()).collect(),
@@ -141,9 +143,13 @@ impl Asked {
             key: some(&self.key).map(|text| Key::trusted(&text)),
             since: span::parse("since", &self.since)?,
             until: span::parse("until", &self.until)?,
-            limit: PER_PAGE,
+            limit: self.per_page(),
             look_max: None,
         })
+    }
+
+    fn per_page(&self) -> usize {
+        if self.webhook.is_empty() { PER_PAGE_OF_ALL } else { PER_PAGE }
     }
 
     /// Whether anything is left out of the list.
