@@ -98,6 +98,13 @@ pub struct Need {
     pub since: Option<Time>,
 }
 
+impl Need {
+    /// One whose cause is in its sentence, or not known.
+    fn of(facts: &Facts, kind: NeedKind, sentence: String, cure: &str, since: Option<Time>) -> Self {
+        Self { webhook: facts.webhook.clone(), kind, sentence, cure: cure.to_owned(), cause: None, since }
+    }
+}
+
 /// All that these webhooks need, the worst first, and of one weight the older first.
 #[must_use]
 pub fn needs(all: &[Facts], now: Time) -> Vec<Need> {
@@ -107,14 +114,7 @@ pub fn needs(all: &[Facts], now: Time) -> Vec<Need> {
 }
 
 fn needs_of(facts: &Facts, now: Time) -> Vec<Need> {
-    let need = |kind, sentence: String, cure: &str, since| Need {
-        webhook: facts.webhook.clone(),
-        kind,
-        sentence,
-        cure: cure.to_owned(),
-        cause: None,
-        since,
-    };
+    let need = |kind, sentence, cure, since| Need::of(facts, kind, sentence, cure, since);
     let mut found = Vec::new();
     if let Some(why) = &facts.switched_off {
         let (sentence, cure) = switched_off(why);
@@ -162,14 +162,7 @@ fn switched_off(why: &str) -> (&'static str, &'static str) {
 /// What is wrong with one that is on.
 fn troubles(facts: &Facts, now: Time) -> Vec<Need> {
     let mut found = Vec::new();
-    let need = |kind, sentence: String, cure: &str, since| Need {
-        webhook: facts.webhook.clone(),
-        kind,
-        sentence,
-        cure: cure.to_owned(),
-        cause: None,
-        since,
-    };
+    let need = |kind, sentence, cure, since| Need::of(facts, kind, sentence, cure, since);
     if facts.waiting_bytes > facts.waiting_bytes_max - facts.waiting_bytes_max / NEAR_SHARE {
         let sentence = "Its backlog is near the bound at which it is switched off.".to_owned();
         let cure = "Mend the endpoint or make it faster, or allow more with --webhook-backlog-max.";

@@ -99,11 +99,17 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
     let window = shown.window()?;
     let health = visit.engine().endpoint_health(&app.id, &id, window).await?;
     let webhook = &health.now.webhook;
-    let (figures, _) = visit.engine().figures(&app.id, &id, window.minutes).await?;
     let paths = Paths::of(&app);
     let page = visit.page_of(&app, Section::Webhooks, "Health").await?;
     let page = page.under(&webhook.config.name, &paths.webhook(id.as_str()));
     let (is_told, is_asked) = (is_told(&health), is_asked(&health));
+    // Its causes of silence are read call by call, so of those alone that are asked.
+    let asked = if is_asked {
+        let (figures, _) = visit.engine().figures(&app.id, &id, window.minutes).await?;
+        Some(AskedPart::of(&health, &figures, &paths))
+    } else {
+        None
+    };
     render(&HealthPage {
         webhook: id.to_string(),
         endpoint: place(&webhook.config.url).to_owned(),
@@ -114,7 +120,7 @@ async fn show_health(visit: Visit, Ids((app, webhook)): Ids<(String, String)>, p
         tiles: tiles(&health, is_told),
         plots: plots(&health),
         told: is_told.then(|| ToldPart::of(&health, &paths)),
-        asked: is_asked.then(|| AskedPart::of(&health, &figures, &paths)),
+        asked,
         turns: health.turns.iter().map(TurnLine::of).collect(),
         is_quiet: health.series.total.attempts() == 0 && health.series.total.asked() == 0,
         page,

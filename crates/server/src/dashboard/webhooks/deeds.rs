@@ -53,9 +53,9 @@ pub async fn show_delete(visit: Visit, Ids((app, id)): Ids<(String, String)>) ->
     let (app, id) = webhook_ids(&app, &id)?;
     let app = visit.engine().app(&app).await?;
     let name = visit.engine().webhook(&app.id, &id).await?.config.name;
-    let (figures, _) = visit.engine().figures(&app.id, &id, 1).await?;
+    let standing = visit.engine().standings(&app.id).await?.into_iter().find(|one| one.webhook == id);
     let page = visit.page_of(&app, Section::Webhooks, "Delete").await?.under(&name, &here);
-    render(&DeletePage { page, here, name, waiting: Waiting::of(&figures) })
+    render(&DeletePage { page, here, name, waiting: Waiting::of(standing.as_ref()) })
 }
 
 pub async fn delete_webhook(visit: Visit, Ids((app, id)): Ids<(String, String)>) -> Answer {

@@ -8,7 +8,7 @@ use chathook_domain::retention::HELD_DAYS;
 use chathook_domain::trigger::Trigger;
 use chathook_domain::webhook::{OnFailure, Patience};
 use chathook_engine::health::{WebhookHealth, Window};
-use chathook_engine::ports::history::Figures;
+use chathook_engine::ports::tallies::Standing;
 
 use super::Routes;
 use super::figures::NeedLine;
@@ -93,7 +93,7 @@ struct TriggerLine {
 
 /// What is owed and not delivered yet.
 struct Waiting {
-    count: i64,
+    count: u64,
     oldest_at: Option<Moment>,
 }
 
@@ -130,7 +130,6 @@ async fn webhook_page(
     let app = visit.engine().app(&app).await?;
     let health = visit.engine().endpoint_health(&app.id, &id, Window::of(1, None)?).await?;
     let webhook = &health.now.webhook;
-    let (figures, _) = visit.engine().figures(&app.id, &id, 1).await?;
     let page = visit.page_of(&app, Section::Webhooks, &webhook.config.name).await?;
     let paths = Paths::of(&app);
     let here = format!("{}/{id}", page.section_url(&Section::Webhooks));
@@ -144,7 +143,7 @@ async fn webhook_page(
         here,
         links: paths.hook_links(webhook, HookPart::About),
         needs: health.needs.iter().map(|need| NeedLine::of(need, &paths)).collect(),
-        waiting: Waiting::of(&figures),
+        waiting: Waiting::of(health.now.standing.as_ref()),
         waiting_url: paths.deliveries(id.as_str(), Some(Status::Waiting)),
         triggers: triggers.collect(),
         hook: Shown::of(&health.now),
@@ -179,8 +178,9 @@ impl Shown {
 }
 
 impl Waiting {
-    fn of(figures: &Figures) -> Self {
-        Self { count: figures.waiting, oldest_at: figures.oldest_waiting_at.map(Moment) }
+    fn of(standing: Option<&Standing>) -> Self {
+        let oldest_at = standing.and_then(|standing| standing.oldest_waiting_at).map(Moment);
+        Self { count: standing.map_or(0, |standing| standing.waiting), oldest_at }
     }
 
     const fn is_nothing(&self) -> bool {
